@@ -1,0 +1,106 @@
+"""Object keys and public URLs: pure functions, and the only place that knows the layout of the store.
+
+Keys are relative to the root prefix of the store. The table of who may write what is in docs/architecture.md.
+"""
+
+import re
+import secrets
+from collections.abc import Sequence
+from typing import Protocol
+
+UPLOADS = "uploads"
+PUBLIC = "media"
+PRIVATE = "private"
+WORK = "work"
+TOMBSTONES = "tombstones"
+
+#: How many hexadecimal digits of the sha256 stand in the name of a rendition: 64 bits.
+DIGEST_DIGITS = 16
+
+#: What spec.publicPath may be: up to eight segments of letters, digits, dot, dash and underscore, none beginning with
+#: a dot, 200 characters in all. The CRD holds the same pattern.
+PUBLIC_PATH_PATTERN = r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,62}(/[A-Za-z0-9_-][A-Za-z0-9._-]{0,62}){0,7}$"
+PUBLIC_PATH_MAX_LENGTH = 200
+_PUBLIC_PATH = re.compile(PUBLIC_PATH_PATTERN.removesuffix("$") + r"\Z")
+
+
+class _HasKey(Protocol):
+    @property
+    def key(self) -> str: ...
+
+
+def upload(namespace: str, asset: str) -> str:
+    """Return a new key for what a person sends: never used twice, so nothing is overwritten."""
+    return f"{UPLOADS}/{namespace}/{asset}/{secrets.token_hex(16)}"
+
+
+def may_read_source(key: str, namespace: str, foreign_prefixes: Sequence[str] = ()) -> bool:
+    """Tell whether an asset of `namespace` may take its source from `key`."""
+    if not key or key.startswith("/") or any(part in ("", ".", "..") for part in key.split("/")):
+        return False
+    return key.startswith(f"{UPLOADS}/{namespace}/") or any(
+        key.startswith(prefix) for prefix in foreign_prefixes if prefix
+    )
+
+
+def is_public_path(path: str) -> bool:
+    """Tell whether spec.publicPath may be `path`."""
+    return len(path) <= PUBLIC_PATH_MAX_LENGTH and _PUBLIC_PATH.match(path) is not None
+
+
+def asset_prefix(*, public: bool, tenant: str, public_path: str, uid: str) -> str:
+    """Return the prefix, ending in a slash, of all renditions of one asset.
+
+    tenant is the namespace, or empty in an install for one tenant.
+    """
+    parts = [PUBLIC if public else PRIVATE, tenant, public_path, uid]
+    return "/".join(part for part in parts if part) + "/"
+
+
+def rendition(prefix: str, name: str, sha256: str, extension: str) -> str:
+    """Return the key of a rendition: named by its content, so it is never overwritten with other bytes."""
+    return f"{prefix}{name}-{sha256[:DIGEST_DIGITS]}.{extension}"
+
+
+def work_prefix(uid: str) -> str:
+    """Return the prefix, ending in a slash, of all that the attempts of an asset leave behind."""
+    return f"{WORK}/{uid}/"
+
+
+def result(uid: str, attempt: int) -> str:
+    """Return the key of an attempt's commit mark."""
+    return f"{work_prefix(uid)}{attempt}/result.json"
+
+
+def failure(uid: str, attempt: int, pod: str) -> str:
+    """Return the key at which one pod of an attempt says why it failed."""
+    return f"{work_prefix(uid)}{attempt}/failure-{pod}.json"
+
+
+def attempt_of(key: str) -> int | None:
+    """Return the attempt that a key under work/ belongs to."""
+    parts = key.split("/")
+    return int(parts[2]) if len(parts) == 4 and parts[0] == WORK and parts[2].isdecimal() else None  # noqa: PLR2004 - work/{uid}/{attempt}/{file}
+
+
+def tombstone(namespace: str, asset: str) -> str:
+    """Return the key that remembers a deleted asset."""
+    return f"{TOMBSTONES}/{namespace}/{asset}.json"
+
+
+def public_url(base_url: str, key: str) -> str:
+    """Return the URL of a public object: the key under the base, which may have a path of its own."""
+    return f"{base_url.rstrip('/')}/{key}"
+
+
+def move(key: str, *, source: str, target: str) -> str:
+    """Return the key that an object has after the prefix of its asset changed from `source` to `target`."""
+    if not key.startswith(source):
+        message = f"{key!r} does not lie under {source!r}"
+        raise ValueError(message)
+    return target + key.removeprefix(source)
+
+
+def all_under(prefix: str, objects: Sequence[_HasKey]) -> bool:
+    """Tell whether every object lies directly or deeper under `prefix`, without stepping out of it."""
+    return all(item.key.startswith(prefix) and ".." not in item.key.split("/") for item in objects)

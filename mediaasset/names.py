@@ -1,0 +1,55 @@
+"""Names that every program must agree on: the API group, annotations, labels and deterministic names."""
+
+import base64
+import hashlib
+import secrets
+
+GROUP = "media-operator.io"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+
+ASSET_KIND = "MediaAsset"
+ASSET_PLURAL = "mediaassets"
+PROFILE_KIND = "MediaProfile"
+PROFILE_PLURAL = "mediaprofiles"
+
+#: Holds an asset until its objects are deleted.
+FINALIZER = f"{GROUP}/objects"
+
+#: On a MediaProfile: "true" makes it the one that assets without a profileName get.
+DEFAULT_PROFILE_ANNOTATION = f"{GROUP}/is-default-profile"
+#: On a MediaAsset: any new value asks for one more attempt; recorded in status.lastHandledReprocess.
+REPROCESS_ANNOTATION = f"{GROUP}/reprocess-requested-at"
+#: On a MediaAsset: a new value makes the operator look again; carries no meaning of its own.
+WAKE_ANNOTATION = f"{GROUP}/wake"
+#: On a MediaAsset: the name of the user in the token that created it, for display.
+USER_NAME_ANNOTATION = f"{GROUP}/user-name"
+
+#: On Jobs and their pods: the asset they work for.
+ASSET_UID_LABEL = f"{GROUP}/asset-uid"
+ATTEMPT_LABEL = f"{GROUP}/attempt"
+INPUTS_HASH_LABEL = f"{GROUP}/inputs-hash"
+
+
+def random_asset_name() -> str:
+    """Return a new asset id: 26 characters, a DNS label, not to be guessed (125 random bits)."""
+    return "m" + _base32(secrets.token_bytes(16))[:25]
+
+
+def keyed_asset_name(namespace: str, user: str, key: str) -> str:
+    """Return the one asset id that belongs to an idempotency key of a user in a namespace."""
+    return "k" + _base32(_digest(namespace, user, key))[:25]
+
+
+def job_name(uid: str, inputs_hash: str, attempt: int) -> str:
+    """Return the name of the one Job of an attempt: equal arguments, equal name; at most 63 characters."""
+    return "media-" + _base32(_digest(uid, inputs_hash, str(attempt)))[:26]
+
+
+def _digest(*parts: str) -> bytes:
+    # A length before each part keeps ("ab", "c") and ("a", "bc") apart.
+    return hashlib.sha256(b"".join(b"%d:%s" % (len(raw), raw) for raw in (part.encode() for part in parts))).digest()
+
+
+def _base32(raw: bytes) -> str:
+    return base64.b32encode(raw).decode().rstrip("=").lower()

@@ -1,0 +1,248 @@
+"""MediaAsset and MediaProfile as frozen models: what people ask for.
+
+The YAML in charts/media-operator/files/crds is the truth about both kinds; a test holds these models to it, field by
+field. Bounds that the API server checks are repeated here only where standalone, which has no API server, needs them.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic.alias_generators import to_camel
+
+from mediaasset import keys
+from mediaasset.media import Kind
+from mediaasset.names import API_VERSION, ASSET_KIND, PROFILE_KIND
+from mediaasset.status import Status
+from mediaasset.task import Fit, Format
+
+DNS_LABEL = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
+RENDITION_NAME = r"^[a-z][a-z0-9-]{0,31}$"
+SHA256 = r"^[0-9a-f]{64}$"
+
+#: Kinds and formats that belong together.
+FORMATS: Mapping[Kind, frozenset[Format]] = {
+    Kind.IMAGE: frozenset({Format.JPEG, Format.PNG, Format.WEBP, Format.ORIGINAL}),
+    Kind.VIDEO: frozenset({Format.MP4, Format.JPEG}),
+    Kind.AUDIO: frozenset({Format.MP3}),
+    Kind.DOCUMENT: frozenset({Format.COPY}),
+}
+
+
+class Visibility(StrEnum):
+    """Who may load the renditions."""
+
+    PUBLIC = "Public"
+    PRIVATE = "Private"
+
+
+class DeletionPolicy(StrEnum):
+    """What happens to our objects when the resource goes."""
+
+    DELETE = "Delete"
+    RETAIN = "Retain"
+
+
+class Model(BaseModel):
+    """What all models share: frozen, camelCase on the wire, unknown fields refused."""
+
+    model_config = ConfigDict(
+        frozen=True, alias_generator=to_camel, validate_by_alias=True, validate_by_name=True, extra="forbid"
+    )
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the JSON form without the fields that are not set."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def _no_nul(text: str) -> str:
+    if "\0" in text:
+        message = "must not hold a NUL character"
+        raise ValueError(message)
+    return text
+
+
+#: Text for display only; no program takes a decision from it.
+DisplayText = Annotated[str, StringConstraints(max_length=2048), AfterValidator(_no_nul)]
+FileName = Annotated[str, StringConstraints(max_length=1024), AfterValidator(_no_nul)]
+
+
+class ObjectSource(Model):
+    """Bytes that lie in the store already."""
+
+    key: Annotated[str, StringConstraints(min_length=1, max_length=1024)]
+    size_bytes: Annotated[int, Field(ge=0)] | None = None
+    sha256: Annotated[str, StringConstraints(pattern=SHA256)] | None = None
+
+
+class Source(Model):
+    """Where the bytes are; exactly one member."""
+
+    object: ObjectSource | None = None
+    url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s]+$", max_length=2048)] | None = None
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        if (self.object is None) == (self.url is None):
+            message = "exactly one of object and url must be set"
+            raise ValueError(message)
+        return self
+
+
+class Rendition(Model):
+    """One file to make. width and height bound the box in pixels; bitrate is in bits per second."""
+
+    name: Annotated[str, StringConstraints(pattern=RENDITION_NAME)]
+    for_: Annotated[Kind, Field(alias="for")]
+    format: Format
+    fit: Fit = Fit.INSIDE
+    width: Annotated[int, Field(ge=1, le=16384)] | None = None
+    height: Annotated[int, Field(ge=1, le=16384)] | None = None
+    quality: Annotated[int, Field(ge=1, le=100)] | None = None
+    crf: Annotated[int, Field(ge=0, le=51)] | None = None
+    preset: (
+        Annotated[str, StringConstraints(pattern="^(ultrafast|superfast|veryfast|faster|fast|medium|slow)$")] | None
+    ) = None
+    bitrate: Annotated[int, Field(ge=8000, le=50_000_000)] | None = None
+    optional: bool = False
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.format not in FORMATS[self.for_]:
+            message = f"format {self.format} cannot be made from {self.for_}"
+            raise ValueError(message)
+        if self.fit is Fit.COVER and (self.width is None or self.height is None):
+            message = "fit Cover needs width and height"
+            raise ValueError(message)
+        return self
+
+
+def _unique_renditions(renditions: tuple[Rendition, ...]) -> tuple[Rendition, ...]:
+    if len({(rendition.for_, rendition.name) for rendition in renditions}) != len(renditions):
+        message = "two renditions have the same for and name"
+        raise ValueError(message)
+    return renditions
+
+
+Renditions = Annotated[tuple[Rendition, ...], Field(max_length=32), AfterValidator(_unique_renditions)]
+
+
+def _bounded(metadata: dict[str, str]) -> dict[str, str]:
+    for key, value in metadata.items():
+        if not 1 <= len(key) <= 128 or len(value) > 1024:  # noqa: PLR2004 - the bounds of the CRD
+            message = "metadata keys have 1 to 128 characters, values at most 1024"
+            raise ValueError(message)
+    return metadata
+
+
+class MediaAssetSpec(Model):
+    """What is asked for one item of media."""
+
+    source: Source
+    type: Kind | None = None
+    profile_name: Annotated[str, StringConstraints(pattern=DNS_LABEL)] | None = None
+    renditions: Renditions = ()
+    public_path: Annotated[
+        str, StringConstraints(pattern=keys.PUBLIC_PATH_PATTERN, max_length=keys.PUBLIC_PATH_MAX_LENGTH)
+    ] = "assets"
+    collection: (
+        Annotated[str, StringConstraints(pattern=keys.PUBLIC_PATH_PATTERN, max_length=keys.PUBLIC_PATH_MAX_LENGTH)]
+        | None
+    ) = None
+    order: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
+    visibility: Visibility = Visibility.PRIVATE
+    user_id: Annotated[str | None, StringConstraints(min_length=1, max_length=128), Field(alias="userID")] = None
+    original_file_name: FileName | None = None
+    alt_text: DisplayText | None = None
+    caption: DisplayText | None = None
+    metadata: Annotated[dict[str, str], Field(max_length=64), AfterValidator(_bounded)] = Field(default_factory=dict)
+    deletion_policy: DeletionPolicy = DeletionPolicy.DELETE
+    suspend: bool = False
+
+
+class Metadata(Model):
+    """The part of ObjectMeta that we use. It is the only open model: other people's fields are kept out of the way."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    namespace: str | None = None
+    name: str
+    uid: str = ""
+    generation: int = 1
+    resource_version: str = ""
+    creation_timestamp: AwareDatetime | None = None
+    deletion_timestamp: AwareDatetime | None = None
+    finalizers: tuple[str, ...] = ()
+    annotations: dict[str, str] = Field(default_factory=dict)
+    labels: dict[str, str] = Field(default_factory=dict)
+
+
+class MediaAsset(Model):
+    """One item of media: the durable record of what is asked and how far it is."""
+
+    api_version: str = API_VERSION
+    kind: str = ASSET_KIND
+    metadata: Metadata
+    spec: MediaAssetSpec
+    status: Status = Status()
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Return (namespace, name)."""
+        return self.metadata.namespace or "", self.metadata.name
+
+    @property
+    def deleted_at(self) -> datetime | None:
+        """Return when it was deleted; it then only lives until its objects are gone."""
+        return self.metadata.deletion_timestamp
+
+
+class KindLimits(Model):
+    """What a source of one kind may measure; absent is no limit."""
+
+    max_bytes: Annotated[int, Field(ge=1)] | None = None
+    max_pixels: Annotated[int, Field(ge=1)] | None = None
+    max_frames: Annotated[int, Field(ge=1)] | None = None
+    max_duration_seconds: Annotated[int, Field(ge=1)] | None = None
+
+
+class ProfileLimits(Model):
+    """The limits of each kind."""
+
+    image: Annotated[KindLimits, Field(alias="Image")] = KindLimits()
+    video: Annotated[KindLimits, Field(alias="Video")] = KindLimits()
+    audio: Annotated[KindLimits, Field(alias="Audio")] = KindLimits()
+    document: Annotated[KindLimits, Field(alias="Document")] = KindLimits()
+
+    def of(self, kind: Kind) -> KindLimits:
+        """Return the limits of one kind."""
+        return {Kind.IMAGE: self.image, Kind.VIDEO: self.video, Kind.AUDIO: self.audio, Kind.DOCUMENT: self.document}[
+            kind
+        ]
+
+
+class MediaProfileSpec(Model):
+    """Which renditions assets get, and what their sources may measure."""
+
+    limits: ProfileLimits = ProfileLimits()
+    renditions: Renditions = ()
+    public_documents: bool = False
+
+
+class MediaProfile(Model):
+    """A named set of renditions and limits; cluster-scoped."""
+
+    api_version: str = API_VERSION
+    kind: str = PROFILE_KIND
+    metadata: Metadata
+    spec: MediaProfileSpec
+
+
+def digest(*parts: object) -> str:
+    """Return a hash of models and plain values that depends on their meaning only: 32 hexadecimal digits."""
+    plain = [part.to_dict() if isinstance(part, Model) else part for part in parts]
+    return hashlib.sha256(json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:32]

@@ -1,0 +1,53 @@
+"""The port to the object store: S3 in production, a directory in standalone.
+
+The transcoder does not use it: it runs no event loop and calls obstore itself.
+"""
+
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """One object: its key under the root prefix and its size in bytes."""
+
+    key: str
+    size_bytes: int
+    modified: datetime
+
+
+class Store(Protocol):
+    """Objects by key.
+
+    Every method raises MediaError: StoreUnavailable when the store does not answer, StoreForbidden when it refuses,
+    DiskFull when it has no room.
+    """
+
+    async def write(self, key: str, chunks: AsyncIterable[bytes]) -> None:
+        """Write an object as it streams in; it appears whole or not at all, and survives a crash once this returns.
+
+        An error raised by `chunks` passes through, and nothing is left behind.
+        """
+
+    async def create(self, key: str, body: bytes) -> bool:
+        """Write an object unless the key exists; tell whether it was written."""
+
+    async def read(self, key: str, *, max_bytes: int) -> bytes | None:
+        """Return the bytes of an object, None if there is none; ValueError when it is larger than max_bytes."""
+
+    async def stat(self, key: str) -> ObjectInfo | None:
+        """Return what is known of an object, None if there is none."""
+
+    def list(self, prefix: str) -> AsyncIterator[ObjectInfo]:
+        """Yield all objects whose key begins with `prefix`, which ends in a slash."""
+
+    async def copy(self, source: str, target: str) -> bool:
+        """Copy an object inside the store; tell whether the source was there."""
+
+    async def delete(self, keys: Iterable[str]) -> None:
+        """Delete objects; those that do not exist are fine."""
+
+    async def sign(self, key: str, lifetime: timedelta) -> str:
+        """Return a URL by which anyone may GET the object until the lifetime is over."""

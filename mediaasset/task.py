@@ -1,0 +1,282 @@
+"""Task and Result: what the operator gives a transcoder, and what it gives back. Dataclasses and JSON only.
+
+The transcoder imports this module at each start, so it must stay cheap: no pydantic, no I/O.
+JSON keys are camelCase like the custom resource's; unknown keys are ignored, so that an older program reads what a
+newer one wrote as long as `version` is the same.
+"""
+
+import dataclasses
+import json
+import types
+import typing
+from dataclasses import dataclass, field
+from enum import Enum, StrEnum
+from functools import cache
+from typing import Any, Self, TypeVar
+
+from mediaasset.media import Kind
+from mediaasset.reasons import MediaError, Reason
+
+T = TypeVar("T")
+
+#: Raised only when an old reader would misunderstand a new document.
+VERSION = 1
+
+#: Where a transcoder finds its Task, and the URL of its store (s3://bucket/prefix or file:///directory).
+TASK_VARIABLE = "MEDIA_TASK"
+STORE_VARIABLE = "MEDIA_STORE_URL"
+#: A name for this pod, unique among the pods of an attempt; it becomes part of the failure's key.
+POD_VARIABLE = "MEDIA_POD_NAME"
+
+
+class Fit(StrEnum):
+    """How an image is brought into its box; none ever enlarges it."""
+
+    INSIDE = "Inside"
+    """Whole and in proportion, at most as large as the box."""
+    COVER = "Cover"
+    """Fills the box, in proportion, cut equally on both sides."""
+
+
+class Format(StrEnum):
+    """What a rendition is written as."""
+
+    JPEG = "JPEG"
+    PNG = "PNG"
+    WEBP = "WebP"
+    ORIGINAL = "Original"
+    """The full-size image, upright and without metadata: a JPEG as JPEG, anything else as PNG."""
+    MP4 = "MP4"
+    MP3 = "MP3"
+    COPY = "Copy"
+    """The bytes as they came; documents only."""
+
+
+class RenditionState(StrEnum):
+    """How far one rendition is."""
+
+    PENDING = "Pending"
+    READY = "Ready"
+    SKIPPED = "Skipped"
+    FAILED = "Failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rendition:
+    """What is asked for. width and height bound the box in pixels (None: free); bitrate is in bits per second."""
+
+    name: str
+    kind: Kind
+    format: Format
+    fit: Fit = Fit.INSIDE
+    width: int | None = None
+    height: int | None = None
+    quality: int | None = None
+    crf: int | None = None
+    preset: str | None = None
+    bitrate: int | None = None
+    optional: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a source of one kind may measure; None is no limit."""
+
+    max_bytes: int | None = None
+    max_pixels: int | None = None
+    max_frames: int | None = None
+    max_duration_seconds: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where the bytes are: exactly one of key (in the store) and url. sha256 is hexadecimal."""
+
+    key: str | None = None
+    url: str | None = None
+    size_bytes: int | None = None
+    sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """All that one attempt needs to know, except the credentials of the store.
+
+    Objects go under `prefix`; documents under `document_prefix`, which is private unless the profile publishes
+    documents. `type` is what spec.type demands, `file_name` only serves to compare its extension with the content.
+    """
+
+    version: int = VERSION
+    uid: str
+    namespace: str
+    name: str
+    attempt: int
+    inputs_hash: str
+    source: Source
+    type: Kind | None = None
+    file_name: str | None = None
+    prefix: str
+    document_prefix: str
+    renditions: tuple[Rendition, ...] = ()
+    limits: dict[Kind, Limits] = field(default_factory=dict)
+    allowed_cidrs: tuple[str, ...] = ()
+    deadline_seconds: int = 900
+
+    def to_json(self) -> str:
+        """Write the Task as JSON."""
+        return json.dumps(encode(self), separators=(",", ":"), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Self:
+        """Read a Task; raises MediaError (InvalidTask) for anything that is not one of this version."""
+        return _read(cls, text)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceInfo:
+    """What the probe found. Sizes in pixels as displayed (upright), duration in ms, rate in bits per second."""
+
+    type: Kind
+    mime_type: str
+    size_bytes: int
+    sha256: str
+    width: int | None = None
+    height: int | None = None
+    duration_milliseconds: int | None = None
+    bits_per_second: int | None = None
+    codecs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenditionResult:
+    """What became of one rendition. A Ready one has a key, sha256, mime_type and size."""
+
+    name: str
+    state: RenditionState
+    reason: Reason | None = None
+    message: str | None = None
+    mime_type: str | None = None
+    size_bytes: int | None = None
+    width: int | None = None
+    height: int | None = None
+    key: str | None = None
+    sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """The commit mark: written last, once, when everything that it names lies in the store."""
+
+    version: int = VERSION
+    uid: str
+    attempt: int
+    inputs_hash: str
+    source_info: SourceInfo
+    renditions: tuple[RenditionResult, ...]
+    thumb_hash: str | None = None
+
+    def to_json(self) -> str:
+        """Write the Result as JSON."""
+        return json.dumps(encode(self), separators=(",", ":"), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Self:
+        """Read a Result; raises MediaError (InvalidTask) for anything that is not one of this version."""
+        return _read(cls, text)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why one pod of an attempt gave up; source_info is what the probe had found until then."""
+
+    version: int = VERSION
+    uid: str
+    attempt: int
+    inputs_hash: str
+    reason: Reason
+    message: str
+    source_info: SourceInfo | None = None
+
+    def to_json(self) -> str:
+        """Write the Failure as JSON."""
+        return json.dumps(encode(self), separators=(",", ":"), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Self:
+        """Read a Failure; raises MediaError (InvalidTask) for anything that is not one of this version."""
+        return _read(cls, text)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far an attempt is: one JSON line of a transcoder's standard output. percent is 0 to 100 or unknown."""
+
+    stage: str
+    percent: float | None = None
+
+
+def encode(value: Any) -> Any:
+    """Turn dataclasses, enums, tuples and dicts into what JSON has; fields that are None are left out."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        items = ((f.name, getattr(value, f.name)) for f in dataclasses.fields(value))
+        return {_camel(name): encode(item) for name, item in items if item is not None}
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, dict):
+        return {encode(key): encode(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [encode(item) for item in value]
+    return value
+
+
+def decode(kind: Any, value: Any) -> Any:  # noqa: PLR0911 - one return for each type that JSON carries
+    """Build a value of type `kind` from what JSON had; raises TypeError or ValueError where it does not fit."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (types.UnionType, typing.Union):
+        return None if value is None else decode(next(a for a in arguments if a is not types.NoneType), value)
+    if origin is tuple:
+        return tuple(decode(arguments[0], item) for item in _checked(list, value))
+    if origin is dict:
+        return {decode(arguments[0], key): decode(arguments[1], item) for key, item in _checked(dict, value).items()}
+    if dataclasses.is_dataclass(kind):
+        return _decode_fields(typing.cast("type", kind), _checked(dict, value))
+    if issubclass(kind, Enum):
+        return kind(value)
+    return _checked(kind, float(value) if kind is float and type(value) is int else value)
+
+
+def _decode_fields(kind: type, body: dict[str, Any]) -> Any:
+    names = {name: _camel(name) for name in _hints(kind)}
+    # A required field that is missing becomes the constructor's TypeError.
+    return kind(**{name: decode(_hints(kind)[name], body[key]) for name, key in names.items() if key in body})
+
+
+def _checked(kind: type, value: Any) -> Any:
+    if type(value) is not kind:  # not isinstance: True is an int
+        message = f"expected {kind.__name__}, got {type(value).__name__}"
+        raise TypeError(message)
+    return value
+
+
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
+
+
+@cache
+def _camel(name: str) -> str:
+    head, *rest = name.split("_")
+    return head + "".join(word.capitalize() for word in rest)
+
+
+def _read(kind: type[T], text: str | bytes) -> T:
+    try:
+        body = json.loads(text)
+        version = body["version"]
+        if version != VERSION:
+            raise MediaError(
+                Reason.INVALID_TASK, f"{kind.__name__} has version {version}, this program reads {VERSION}."
+            )
+        return typing.cast("T", decode(kind, body))
+    except (TypeError, ValueError, KeyError, AttributeError, RecursionError) as error:
+        raise MediaError(Reason.INVALID_TASK, f"not a {kind.__name__}: {error}.") from error
