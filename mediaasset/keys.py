@@ -6,7 +6,6 @@ Keys are relative to the root prefix of the store. The table of who may write wh
 import re
 import secrets
 from collections.abc import Sequence
-from typing import Protocol
 
 UPLOADS = "uploads"
 PUBLIC = "media"
@@ -24,14 +23,14 @@ PUBLIC_PATH_MAX_LENGTH = 200
 _PUBLIC_PATH = re.compile(PUBLIC_PATH_PATTERN.removesuffix("$") + r"\Z")
 
 
-class _HasKey(Protocol):
-    @property
-    def key(self) -> str: ...
+def uploads_of(namespace: str, asset: str) -> str:
+    """Return the prefix, ending in a slash, of what people sent for one asset."""
+    return f"{UPLOADS}/{namespace}/{asset}/"
 
 
 def upload(namespace: str, asset: str) -> str:
     """Return a new key for what a person sends: never used twice, so nothing is overwritten."""
-    return f"{UPLOADS}/{namespace}/{asset}/{secrets.token_hex(16)}"
+    return uploads_of(namespace, asset) + secrets.token_hex(16)
 
 
 def may_read_source(key: str, namespace: str, foreign_prefixes: Sequence[str] = ()) -> bool:
@@ -101,6 +100,6 @@ def move(key: str, *, source: str, target: str) -> str:
     return target + key.removeprefix(source)
 
 
-def all_under(prefix: str, objects: Sequence[_HasKey]) -> bool:
-    """Tell whether every object lies directly or deeper under `prefix`, without stepping out of it."""
-    return all(item.key.startswith(prefix) and ".." not in item.key.split("/") for item in objects)
+def lies_under(key: str, *prefixes: str) -> bool:
+    """Tell whether a key lies under one of the prefixes, without stepping out of it."""
+    return key.startswith(prefixes) and ".." not in key.split("/")

@@ -229,7 +229,7 @@ def encode(value: Any) -> Any:
     return value
 
 
-def decode(kind: Any, value: Any) -> Any:  # noqa: PLR0911 - one return for each type that JSON carries
+def decode(kind: Any, value: Any) -> Any:
     """Build a value of type `kind` from what JSON had; raises TypeError or ValueError where it does not fit."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in (types.UnionType, typing.Union):

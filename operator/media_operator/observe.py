@@ -1,0 +1,73 @@
+"""What is the case: the Jobs, the objects under work/ and the profile, parsed. Pure."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from mediaasset import keys
+from mediaasset.jobs import Job
+from mediaasset.reasons import MediaError, Reason
+from mediaasset.spec import MediaProfile
+from mediaasset.task import Failure, Result
+
+#: No Result or Failure is larger: 32 renditions of a few hundred bytes each. A larger object is not ours.
+MAX_DOCUMENT_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """All that a plan is made from, beside the asset itself. profile is None when it does not exist."""
+
+    profile: MediaProfile | None
+    jobs: tuple[Job, ...] = ()
+    results: tuple[Result, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    attempts: frozenset[int] = field(default_factory=frozenset)
+    """Attempts that left anything behind, a Job or an object."""
+
+    def job(self, attempt: int, inputs_hash: str | None) -> Job | None:
+        """Return the Job of an attempt at these inputs."""
+        return next((job for job in self.jobs if (job.attempt, job.inputs_hash) == (attempt, inputs_hash)), None)
+
+    def result(self, attempt: int, inputs_hash: str | None) -> Result | None:
+        """Return the Result of an attempt at these inputs."""
+        return next((r for r in self.results if (r.attempt, r.inputs_hash) == (attempt, inputs_hash)), None)
+
+    def failure(self, attempt: int, inputs_hash: str | None, reason: Reason | None) -> Failure | None:
+        """Return what a pod of an attempt said of its failure: best the one that agrees with the Job's own reason."""
+        matching = [f for f in self.failures if (f.attempt, f.inputs_hash) == (attempt, inputs_hash)]
+        return next((f for f in matching if f.reason is reason), matching[-1] if matching else None)
+
+
+def observe(uid: str, jobs: Iterable[Job], work: Mapping[str, bytes], profile: MediaProfile | None) -> Observed:
+    """Parse what was read.
+
+    work holds the objects under work/{uid}/ by key. What cannot be parsed, carries another uid or lies at another
+    attempt's key is no Result and no Failure, but its attempt counts as used.
+    """
+    results: list[Result] = []
+    failures: list[Failure] = []
+    attempts = set[int]()
+    for key in sorted(work):
+        attempt = keys.attempt_of(key)
+        if attempt is None:
+            continue
+        attempts.add(attempt)
+        kind = Result if key == keys.result(uid, attempt) else Failure
+        try:
+            document = kind.from_json(work[key])
+        except MediaError:
+            continue
+        if (document.uid, document.attempt) != (uid, attempt):
+            continue
+        if isinstance(document, Result):
+            results.append(document)
+        else:
+            failures.append(document)
+    own = tuple(job for job in jobs if job.uid == uid)
+    return Observed(
+        profile=profile,
+        jobs=own,
+        results=tuple(results),
+        failures=tuple(failures),
+        attempts=frozenset(attempts | {job.attempt for job in own}),
+    )

@@ -1,0 +1,412 @@
+"""What to do next, decided from the asset and what is the case. Pure: state in, actions and the next status out.
+
+The decision is level-based: it never asks what happened, only what is. Whoever dies between two of the actions, or
+between the last one and the write of the status, is followed by a plan that names the rest.
+"""
+
+from datetime import datetime, timedelta
+
+from media_operator.actions import Action, CopyObject, DeletePrefix, Plan, Release, StartJob, StopJob, WriteTombstone
+from media_operator.observe import Observed
+from media_operator.settings import Settings
+from mediaasset import keys
+from mediaasset.assets import Event
+from mediaasset.jobs import Job, JobPhase
+from mediaasset.media import Kind
+from mediaasset.names import REPROCESS_ANNOTATION, job_name
+from mediaasset.reasons import TABLE, Reason, Retry
+from mediaasset.spec import DeletionPolicy, KindLimits, MediaAsset, MediaProfile, Rendition, Visibility, digest
+from mediaasset.status import Condition, ConditionType, RenditionStatus, SourceInfo, Status, condition
+from mediaasset.task import Limits, RenditionState, Result, Source, Task, encode
+from mediaasset.task import Rendition as TaskRendition
+from mediaasset.task import SourceInfo as ProbedSource
+
+#: How long until an asset whose profile does not exist is looked at again, in seconds.
+PROFILE_RECHECK_SECONDS = 60.0
+#: How long until a queued asset is looked at again if nothing wakes it, in seconds.
+QUEUE_RECHECK_SECONDS = 30.0
+
+#: Which rendition a person is shown first, by name; `status.url` and `display_url` are made from it.
+DISPLAY_ORDER = ("medium", "mp4", "mp3", "large", "original", "webp", "small")
+THUMBNAIL = "thumbnail"
+
+
+def is_settled(asset: MediaAsset, settings: Settings) -> bool:
+    """Tell from the asset alone that there is nothing to do, so that a resync of finished assets reads nothing more."""
+    status = asset.status
+    return (
+        asset.deleted_at is None
+        and status.observed_generation == asset.metadata.generation
+        and (status.is_true(ConditionType.READY) or status.is_true(ConditionType.STALLED))
+        and not _wants_reprocess(asset)
+        and not _is_stalled_for_profile(status)
+        and not _is_moving(status)
+        and _with_urls(asset, status, settings) == status
+    )
+
+
+def plan(asset: MediaAsset, observed: Observed, now: datetime, settings: Settings) -> Plan:
+    """Decide what comes next. Calling it again on the state that its Plan leads to gives a Plan without actions."""
+    return _Planner(asset, observed, now, settings).plan()
+
+
+def queued(asset: MediaAsset, now: datetime) -> Plan:
+    """Return the Plan of an asset whose start was not admitted: nothing but to show that it waits."""
+    waiting = _unready(asset, now, Reason.QUEUED, TABLE[Reason.QUEUED].text)
+    status = asset.status.with_conditions(waiting, absent=[ConditionType.STALLED])
+    return Plan(status=status, requeue_seconds=QUEUE_RECHECK_SECONDS)
+
+
+class _Planner:
+    def __init__(self, asset: MediaAsset, observed: Observed, now: datetime, settings: Settings) -> None:
+        self.asset, self.observed, self.now, self.settings = asset, observed, now, settings
+        self.spec, self.status = asset.spec, asset.status
+
+    def plan(self) -> Plan:
+        if self.asset.deleted_at is not None:
+            return self._delete()
+        if _is_moving(self.status):
+            return self._serve(self.status)
+        if self._must_start():
+            return self._start()
+        if self.status.completion_time is not None:
+            return self._serve(self.status)
+        return self._follow()
+
+    # Starting
+
+    def _must_start(self) -> bool:
+        changed = self.status.request_hash != _request_hash(self.asset)
+        return changed or _wants_reprocess(self.asset) or self._is_due()
+
+    def _is_due(self) -> bool:
+        """Tell whether the pause after a failed attempt is over, and its Result did not turn up after all."""
+        retry_time = self.status.retry_time
+        return retry_time is not None and retry_time <= self.now and self._valid_result() is None
+
+    def _start(self) -> Plan:
+        profile = self.observed.profile
+        if profile is None:
+            name = self.spec.profile_name or "(default)"
+            return self._stall(
+                Reason.PROFILE_NOT_FOUND, f"There is no MediaProfile {name}.", requeue=PROFILE_RECHECK_SECONDS
+            )
+        key = self.spec.source.object.key if self.spec.source.object else None
+        if key and not keys.may_read_source(key, self.asset.key[0], self.settings.foreign_prefixes):
+            return self._stall(Reason.SOURCE_FORBIDDEN, f"The key lies outside {keys.UPLOADS}/{self.asset.key[0]}/.")
+        if self.spec.suspend:
+            return self._suspend()
+        inputs_hash = digest(self.spec.source, self.spec.type, *_renditions(self.asset, profile))
+        # The attempt after the recorded one may be ours already, started just before a crash: then it is that one.
+        attempt = self.status.attempt + 1
+        is_started = bool(self.observed.job(attempt, inputs_hash) or self.observed.result(attempt, inputs_hash))
+        if not is_started:
+            attempt = max(self.observed.attempts | {self.status.attempt}) + 1
+        task = _task(self.asset, profile, attempt, inputs_hash, self.settings)
+        name = job_name(task.uid, inputs_hash, attempt)
+        stale = tuple(StopJob(job.name) for job in self.observed.jobs if job.is_active and job.name != name)
+        start = () if is_started else (StartJob(name, task),)
+        return Plan(actions=(*stale, *start), status=self._started(attempt, inputs_hash, name, profile))
+
+    def _started(self, attempt: int, inputs_hash: str, name: str, profile: MediaProfile) -> Status:
+        is_retry = self.status.request_hash == _request_hash(self.asset) and not _wants_reprocess(self.asset)
+        status = self.status.model_copy(
+            update={
+                **self._handled(),
+                "inputs_hash": inputs_hash,
+                "attempt": attempt,
+                "failed_attempts": self.status.failed_attempts if is_retry else 0,
+                "job_name": name,
+                "start_time": self.now,
+                "completion_time": None,
+                "retry_time": None,
+                "renditions": self.status.renditions or self._pending(profile),
+            }
+        )
+        running = self._unready(Reason.TRANSCODING, f"Attempt {attempt}.")
+        return self._seen(status.with_conditions(running, absent=[ConditionType.STALLED]))
+
+    def _handled(self) -> dict[str, str | None]:
+        """Return the marks by which the request of now is known as handled."""
+        asked = self.asset.metadata.annotations.get(REPROCESS_ANNOTATION)
+        return {
+            "request_hash": _request_hash(self.asset),
+            "last_handled_reprocess": asked or self.status.last_handled_reprocess,
+        }
+
+    def _pending(self, profile: MediaProfile) -> tuple[RenditionStatus, ...]:
+        wanted = _renditions(self.asset, profile)
+        kind = self.spec.type
+        return tuple(RenditionStatus(name=r.name, state=RenditionState.PENDING) for r in wanted if r.for_ is kind)
+
+    def _suspend(self) -> Plan:
+        waiting = self._unready(Reason.SUSPENDED, TABLE[Reason.SUSPENDED].text)
+        return Plan(status=self._seen(self.status.with_conditions(waiting, absent=[ConditionType.STALLED])))
+
+    # Following a Job to its end
+
+    def _follow(self) -> Plan:
+        result = self._valid_result()
+        if result is not None:
+            return self._succeed(result)
+        if self.status.retry_time is not None:
+            pause = (self.status.retry_time - self.now).total_seconds()
+            return Plan(status=self._seen(self.status), requeue_seconds=max(pause, 0.0))
+        job = self.observed.job(self.status.attempt, self.status.inputs_hash)
+        if job is not None and job.is_active:
+            running = self._unready(Reason.TRANSCODING, f"Attempt {self.status.attempt}.")
+            return Plan(status=self._seen(self.status.with_conditions(running)))
+        return self._fail_of(job)
+
+    def _fail_of(self, job: Job | None) -> Plan:
+        if job is None:
+            return self._fail(Reason.JOB_LOST)
+        if job.phase is JobPhase.SUCCEEDED:
+            return self._fail(Reason.JOB_LOST, "The Job says that it succeeded, but there is no Result.")
+        failure = self.observed.failure(self.status.attempt, self.status.inputs_hash, job.reason)
+        # What the platform saw from outside (a kill for memory, a deadline) is later than what a pod could write.
+        if job.reason in (Reason.OUT_OF_MEMORY, Reason.DEADLINE_EXCEEDED) or failure is None:
+            return self._fail(job.reason or Reason.INTERNAL)
+        return self._fail(failure.reason, failure.message, failure.source_info)
+
+    def _valid_result(self) -> Result | None:
+        """Return the Result of the current attempt, if all that it names lies where only this asset's objects lie."""
+        result = self.observed.result(self.status.attempt, self.status.inputs_hash)
+        if result is None:
+            return None
+        own = [_prefix(self.asset, self.settings, public=public) for public in (True, False)]
+        named = [r for r in result.renditions if r.key is not None or r.state is RenditionState.READY]
+        return result if all(r.key is not None and keys.lies_under(r.key, *own) for r in named) else None
+
+    def _succeed(self, result: Result) -> Plan:
+        status = self.status.model_copy(
+            update={
+                "source_info": SourceInfo.model_validate(encode(result.source_info)),
+                "renditions": tuple(RenditionStatus.model_validate(encode(r)) for r in result.renditions),
+                "thumb_hash": result.thumb_hash,
+                "completion_time": self.now,
+                "failed_attempts": 0,
+                "retry_time": None,
+            }
+        )
+        return self._serve(status)
+
+    def _fail(self, reason: Reason, message: str = "", probed: ProbedSource | None = None) -> Plan:
+        text = message or TABLE[reason].text
+        failed = self.status.failed_attempts + 1
+        info = SourceInfo.model_validate(encode(probed)) if probed else self.status.source_info
+        status = self.status.model_copy(update={"failed_attempts": failed, "source_info": info})
+        if TABLE[reason].retry is Retry.NEVER or failed >= self.settings.max_attempts:
+            return self._stall(reason, text, status)
+        return self._retry(reason, text, status)
+
+    def _retry(self, reason: Reason, text: str, status: Status) -> Plan:
+        pause = self.settings.backoff_seconds * 2 ** (status.failed_attempts - 1)
+        note = f"Attempt {status.attempt} failed: {text} The next one follows in {pause:.0f} s."
+        failing = [
+            self._condition(ConditionType.READY, status=False, reason=reason, message=text),
+            self._condition(ConditionType.RECONCILING, status=True, reason=Reason.RETRYING, message=note),
+        ]
+        waiting = status.with_conditions(failing).model_copy(update={"retry_time": self.now + timedelta(seconds=pause)})
+        return Plan(status=self._seen(waiting), events=(Event(reason, note, warning=True),), requeue_seconds=pause)
+
+    def _stall(self, reason: Reason, text: str, status: Status | None = None, requeue: float | None = None) -> Plan:
+        before = self.status.condition(ConditionType.STALLED)
+        is_news = before is None or (before.reason, before.message) != (reason, text)
+        # A profile may appear without a change to the asset, so its absence leaves the request unhandled.
+        handled = {} if reason is Reason.PROFILE_NOT_FOUND else self._handled()
+        completed = self.now if is_news else self.status.completion_time
+        stalled = (status or self.status).model_copy(
+            update={**handled, "completion_time": completed, "retry_time": None}
+        )
+        conditions = [
+            self._condition(ConditionType.READY, status=False, reason=reason, message=text),
+            self._condition(ConditionType.STALLED, status=True, reason=reason, message=text),
+            *_first_published(self.asset, self.now),
+        ]
+        stalled = stalled.with_conditions(conditions, absent=[ConditionType.RECONCILING])
+        events = (Event(reason, text, warning=True),) if is_news else ()
+        return Plan(status=self._seen(stalled), events=events, requeue_seconds=requeue)
+
+    # Serving what is finished
+
+    def _serve(self, status: Status) -> Plan:
+        """Bring the objects to where the visibility wants them: copy, and once that is recorded, delete.
+
+        This waits for the end of an attempt that runs: it may be writing to the prefix that is to be deleted.
+        """
+        public = self._is_public(status)
+        source, target = (_prefix(self.asset, self.settings, public=flag) for flag in (not public, public))
+        misplaced = [r.key for r in status.renditions if r.key is not None and r.key.startswith(source)]
+        if misplaced:
+            return self._move(status, {key: keys.move(key, source=source, target=target) for key in misplaced})
+        # A run that ends after the asset was made private leaves what was public before it.
+        was_public = not public and not self.status.is_true(ConditionType.READY)
+        old = (DeletePrefix(source),) if was_public or _is_moving(self.status) else ()
+        if status.is_true(ConditionType.STALLED):
+            stalled = status.with_conditions([], absent=[ConditionType.RECONCILING])
+            return Plan(actions=old, status=self._seen(stalled))
+        text = f"{sum(r.state is RenditionState.READY for r in status.renditions)} renditions are published."
+        ready = status.with_conditions(
+            [self._condition(ConditionType.READY, status=True, reason=Reason.READY, message=text), self._published()],
+            absent=[ConditionType.RECONCILING, ConditionType.STALLED],
+        )
+        news = () if self.status.is_true(ConditionType.READY) else (Event(Reason.READY, text),)
+        return Plan(actions=old, status=self._seen(ready), events=news)
+
+    def _move(self, status: Status, moves: dict[str, str]) -> Plan:
+        renditions = tuple(
+            r.model_copy(update={"key": moves[r.key]}) if r.key in moves else r for r in status.renditions
+        )
+        text = TABLE[Reason.MOVING].text
+        conditions = [self._condition(ConditionType.RECONCILING, status=True, reason=Reason.MOVING, message=text)]
+        if not status.is_true(ConditionType.STALLED):
+            conditions += [
+                self._condition(ConditionType.READY, status=False, reason=Reason.MOVING, message=text),
+                self._published(),
+            ]
+        moved = status.model_copy(update={"renditions": renditions}).with_conditions(conditions)
+        copies = tuple(CopyObject(source, target) for source, target in moves.items())
+        return Plan(actions=copies, status=self._seen(moved), requeue_seconds=0.0)
+
+    def _is_public(self, status: Status) -> bool:
+        if self.spec.visibility is Visibility.PRIVATE:
+            return False
+        is_document = status.source_info is not None and status.source_info.type is Kind.DOCUMENT
+        return not is_document or (self.observed.profile is not None and self.observed.profile.spec.public_documents)
+
+    # Deleting
+
+    def _delete(self) -> Plan:
+        namespace, name = self.asset.key
+        uid = self.asset.metadata.uid
+        actions: list[Action] = [StopJob(job.name) for job in self.observed.jobs]
+        body = f'{{"uid":"{uid}","deletedAt":"{self.asset.deleted_at:%Y-%m-%dT%H:%M:%SZ}"}}'.encode()
+        actions.append(WriteTombstone(keys.tombstone(namespace, name), body))
+        actions.append(DeletePrefix(keys.work_prefix(uid)))
+        if self.spec.deletion_policy is DeletionPolicy.DELETE:
+            actions += [DeletePrefix(_prefix(self.asset, self.settings, public=public)) for public in (True, False)]
+            actions.append(DeletePrefix(keys.uploads_of(namespace, name)))
+        return Plan(actions=(*actions, Release()), status=self.status)
+
+    # Conditions
+
+    def _condition(self, kind: ConditionType, *, status: bool, reason: Reason, message: str) -> Condition:
+        generation = self.asset.metadata.generation
+        return condition(kind, status=status, reason=reason, message=message, generation=generation, now=self.now)
+
+    def _unready(self, reason: Reason, message: str) -> list[Condition]:
+        return _unready(self.asset, self.now, reason, message)
+
+    def _published(self) -> Condition:
+        return self._condition(ConditionType.PUBLISHED, status=True, reason=Reason.READY, message="")
+
+    def _seen(self, status: Status) -> Status:
+        """Return the status as one of the current generation, with its URLs."""
+        generation = self.asset.metadata.generation
+        conditions = tuple(c.model_copy(update={"observed_generation": generation}) for c in status.conditions)
+        status = status.model_copy(update={"observed_generation": generation, "conditions": conditions})
+        return _with_urls(self.asset, status, self.settings)
+
+
+def _request_hash(asset: MediaAsset) -> str:
+    spec = asset.spec
+    return digest(spec.source, spec.type, spec.profile_name, *spec.renditions)
+
+
+def _wants_reprocess(asset: MediaAsset) -> bool:
+    asked = asset.metadata.annotations.get(REPROCESS_ANNOTATION)
+    return asked is not None and asked != asset.status.last_handled_reprocess
+
+
+def _is_moving(status: Status) -> bool:
+    reconciling = status.condition(ConditionType.RECONCILING)
+    return reconciling is not None and reconciling.reason is Reason.MOVING
+
+
+def _is_stalled_for_profile(status: Status) -> bool:
+    stalled = status.condition(ConditionType.STALLED)
+    return stalled is not None and stalled.reason is Reason.PROFILE_NOT_FOUND
+
+
+def _renditions(asset: MediaAsset, profile: MediaProfile) -> tuple[Rendition, ...]:
+    return asset.spec.renditions or profile.spec.renditions
+
+
+def _prefix(asset: MediaAsset, settings: Settings, *, public: bool) -> str:
+    tenant = "" if settings.single_tenant else asset.key[0]
+    return keys.asset_prefix(public=public, tenant=tenant, public_path=asset.spec.public_path, uid=asset.metadata.uid)
+
+
+def _unready(asset: MediaAsset, now: datetime, reason: Reason, message: str) -> list[Condition]:
+    generation = asset.metadata.generation
+    return [
+        condition(kind, status=status, reason=reason, message=message, generation=generation, now=now)
+        for kind, status in ((ConditionType.READY, False), (ConditionType.RECONCILING, True))
+    ] + _first_published(asset, now)
+
+
+def _first_published(asset: MediaAsset, now: datetime) -> list[Condition]:
+    """Return Published=False for an asset that does not have the condition yet: absence would mean unknown."""
+    if asset.status.condition(ConditionType.PUBLISHED) is not None:
+        return []
+    generation = asset.metadata.generation
+    return [
+        condition(
+            ConditionType.PUBLISHED, status=False, reason=Reason.PENDING, message="", generation=generation, now=now
+        )
+    ]
+
+
+def _with_urls(asset: MediaAsset, status: Status, settings: Settings) -> Status:
+    """Derive every URL from the keys, so that a changed base URL or visibility changes them all."""
+    prefix = _prefix(asset, settings, public=True)
+    base = str(settings.public_base_url)
+    renditions = tuple(
+        r.model_copy(update={"url": keys.public_url(base, r.key) if r.key and r.key.startswith(prefix) else None})
+        for r in status.renditions
+    )
+    ready = {r.name: r.url for r in renditions if r.state is RenditionState.READY}
+    shown = next((name for name in DISPLAY_ORDER if name in ready), next(iter(ready), None))
+    return status.model_copy(
+        update={
+            "renditions": renditions,
+            "url": ready.get(shown) if shown else None,
+            "thumbnail_url": ready.get(THUMBNAIL),
+        }
+    )
+
+
+def _task(asset: MediaAsset, profile: MediaProfile, attempt: int, inputs_hash: str, settings: Settings) -> Task:
+    spec = asset.spec
+    stored = spec.source.object
+    source = (
+        Source(key=stored.key, size_bytes=stored.size_bytes, sha256=stored.sha256)
+        if stored
+        else Source(url=spec.source.url)
+    )
+    is_public = spec.visibility is Visibility.PUBLIC
+    return Task(
+        uid=asset.metadata.uid,
+        namespace=asset.key[0],
+        name=asset.key[1],
+        attempt=attempt,
+        inputs_hash=inputs_hash,
+        source=source,
+        type=spec.type,
+        file_name=spec.original_file_name,
+        prefix=_prefix(asset, settings, public=is_public),
+        document_prefix=_prefix(asset, settings, public=is_public and profile.spec.public_documents),
+        renditions=tuple(_task_rendition(rendition) for rendition in _renditions(asset, profile)),
+        limits={kind: _task_limits(profile.spec.limits.of(kind)) for kind in Kind},
+        allowed_cidrs=settings.allowed_cidrs,
+        deadline_seconds=settings.deadline_seconds,
+    )
+
+
+def _task_rendition(rendition: Rendition) -> TaskRendition:
+    return TaskRendition(kind=rendition.for_, **rendition.model_dump(exclude={"for_"}))
+
+
+def _task_limits(limits: KindLimits) -> Limits:
+    return Limits(**limits.model_dump())
