@@ -1,0 +1,194 @@
+"""Whatever happens, and wherever the operator dies, everything comes to the same end."""
+
+import asyncio
+import tempfile
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from making import DIGEST, WEB, make_asset
+from media_operator.plan import is_settled
+from media_standalone.database import Database
+from mediaasset.assets import NotFoundError
+from mediaasset.reasons import Reason
+from mediaasset.status import ConditionType
+from world import SETTINGS, World
+
+NAMES = [("shop", "a1"), ("shop", "a2"), ("blog", "b1")]
+
+ASSETS = st.sampled_from(NAMES)
+STEPS = st.one_of(
+    st.tuples(st.just("reconcile"), ASSETS),
+    st.tuples(st.just("reconcile"), ASSETS),
+    st.tuples(st.just("die"), ASSETS, st.integers(1, 8), st.booleans()),
+    st.tuples(st.just("restart")),
+    st.tuples(
+        st.just("end"),
+        st.integers(0, 2),
+        st.sampled_from([None, None, Reason.UNDECODABLE, Reason.SOURCE_UNAVAILABLE, Reason.INTERRUPTED]),
+    ),
+    st.tuples(st.just("lose"), st.integers(0, 2)),
+    st.tuples(st.just("wait"), st.sampled_from([10, 40, 4000])),
+    st.tuples(st.just("edit"), ASSETS, st.sampled_from([{"altText": "x"}, {"order": 2}])),
+    st.tuples(st.just("edit"), ASSETS, st.sampled_from([{"visibility": "Private"}, {"visibility": "Public"}])),
+    st.tuples(
+        st.just("edit"),
+        ASSETS,
+        st.sampled_from([{"renditions": [{"name": "big", "for": "Image", "format": "PNG"}]}, {"renditions": []}]),
+    ),
+    st.tuples(st.just("edit"), ASSETS, st.sampled_from([{"suspend": True}, {"suspend": False}])),
+    st.tuples(st.just("reprocess"), ASSETS, st.sampled_from(["1", "2"])),
+    st.tuples(st.just("delete"), ASSETS),
+)
+
+
+async def take(world: World, step: tuple[Any, ...]) -> None:  # noqa: C901 - one case for each kind of step
+    match step:
+        case ("reconcile", key):
+            await world.reconcile(*key)
+        case ("die", key, writes, after):
+            world.mortal.writes_left, world.mortal.after = writes, after
+            await world.reconcile(*key)
+            world.mortal.writes_left = None
+        case ("restart",):
+            world.restart()
+        case ("end", index, reason):
+            for job, task in list(world.jobs.running())[index : index + 1]:
+                await world.play(job, task, reason)
+        case ("lose", index):
+            for name in list(world.jobs.present)[index : index + 1]:
+                del world.jobs.present[name]
+        case ("wait", seconds):
+            world.now += timedelta(seconds=seconds)
+        case ("edit", key, changes):
+            await world.edit(*key, **changes)
+        case ("reprocess", (namespace, name), value):
+            await world.touch(namespace, name, value)
+        case ("delete", (namespace, name)):
+            try:
+                await world.assets.delete(namespace, name)
+            except NotFoundError:
+                return
+
+
+async def check_end(world: World) -> None:
+    """Compare with what the specs alone demand."""
+    expected: list[str] = []
+    for namespace, name in NAMES:
+        try:
+            asset = await world.assets.get(namespace, name)
+        except NotFoundError:
+            expected.append(f"tombstones/{namespace}/{name}.json")
+            continue
+        assert is_settled(asset, SETTINGS), asset.status
+        uid = asset.metadata.uid
+        place = "media" if asset.spec.visibility.value == "Public" else "private"
+        expected.append(f"uploads/{namespace}/{name}/x")
+        if asset.status.is_true(ConditionType.READY):
+            published = {f"{place}/{namespace}/assets/{uid}/{r}-{DIGEST[:16]}.jpg" for r in ("thumbnail", "medium")}
+            assert {r.key for r in asset.status.renditions} == published
+            assert {r.url is not None for r in asset.status.renditions} == {place == "media"}
+            expected += published
+        else:
+            assert asset.status.is_true(ConditionType.STALLED)
+        other = "private" if place == "media" else "media"
+        # What was superseded while the asset was public stays; what is private has no public object.
+        if place == "private":
+            assert not [key for key in await world.objects() if key.startswith(f"{other}/{namespace}/assets/{uid}/")]
+    there = {key for key in await world.objects() if not key.startswith("work/")}
+    assert set(expected) <= there
+    uids = {asset.metadata.uid for asset in [await world.assets.get(*key) for key in await world.assets.everything()]}
+    strays = {key for key in there - set(expected) if not any(uid in key for uid in uids)}
+    assert strays == set()
+    assert not [key for key in await world.objects() if key.startswith("work/") and key.split("/")[1] not in uids]
+    attempts = [(task.uid, task.attempt) for _, task in world.jobs.made]
+    made = {name for name, _ in world.jobs.made}
+    # A Job that was lost may be made again under its name; two Jobs never share an attempt.
+    assert len({(task.uid, task.attempt, name) for name, task in world.jobs.made}) == len(set(attempts)) == len(made)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(STEPS, max_size=25))
+def test_any_history_with_any_deaths_comes_to_the_end_that_the_specs_demand(steps: list[tuple[Any, ...]]) -> None:
+    async def history() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            database = await Database.open(Path(folder) / "db")
+            try:
+                world = World(database, WEB)
+                for namespace, name in NAMES:
+                    await world.add(make_asset(namespace=namespace, name=name))
+                for step in steps:
+                    await take(world, step)
+                for namespace, name in NAMES:
+                    await world.edit(namespace, name, suspend=False)
+                await world.settle(NAMES)
+                await check_end(world)
+            finally:
+                await database.close()
+
+    asyncio.run(history())
+
+
+@pytest.mark.parametrize("after", [False, True])
+async def test_death_at_each_write_of_a_whole_life_leads_to_the_same_end(tmp_path: Path, after: bool) -> None:  # noqa: FBT001 - pytest passes it by name
+    """Create, finish, reprocess, hide, delete: die once at every write on the way."""
+    deaths = 0
+    for fatal in range(1, 40):
+        database = await Database.open(tmp_path / f"{after}-{fatal}.db")
+        world = World(database, WEB)
+        await world.add(make_asset(namespace="shop", name="a1"))
+        world.mortal.writes_left, world.mortal.after = fatal, after
+        lives = world.operator
+
+        async def run(world: World = world) -> None:
+            for _ in range(4):
+                await world.reconcile("shop", "a1")
+                for job, task in list(world.jobs.running()):
+                    await world.play(job, task, None)
+            await world.reconcile("shop", "a1")
+
+        await run()
+        await world.touch("shop", "a1", "again")
+        await run()
+        await world.edit("shop", "a1", visibility="Private")
+        await run()
+        asset = await world.assets.get("shop", "a1")
+        assert asset.status.is_true(ConditionType.READY)
+        assert asset.status.attempt == 2
+        assert len(world.jobs.made) == 2
+        assert not [key for key in await world.objects() if key.startswith("media/")]
+        await world.assets.delete("shop", "a1")
+        await run()
+        assert await world.objects() == ["tombstones/shop/a1.json"]
+        assert world.jobs.present == {}
+        died = world.operator is not lives
+        deaths += died
+        await database.close()
+        if not died:
+            break
+    assert deaths > 10
+
+
+async def test_no_more_jobs_than_the_cap_and_everyone_gets_a_turn(tmp_path: Path) -> None:
+    database = await Database.open(tmp_path / "db")
+    world = World(database, WEB)
+    known = [("bulk", f"a{number}") for number in range(6)] + [("small", "b0")]
+    for namespace, name in known:
+        await world.add(make_asset(namespace=namespace, name=name))
+    order = []
+    for namespace, name in known:
+        await world.reconcile(namespace, name)
+    while running := list(world.jobs.running()):
+        assert len(running) <= SETTINGS.max_active_jobs
+        job, task = running[0]
+        order.append(task.namespace)
+        await world.play(job, task, None)
+        for namespace, name in known:
+            await world.reconcile(namespace, name)
+    assert sorted(order) == sorted(namespace for namespace, _ in known)
+    assert "small" in order[:4]
+    await database.close()
