@@ -1,0 +1,131 @@
+"""The JSON answer for one asset: a pure function of what is stored about it.
+
+The fields are those of the contract in docs/api/http.md; every one is always there.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from mediaasset import keys
+from mediaasset.media import Kind
+from mediaasset.names import USER_NAME_ANNOTATION
+from mediaasset.spec import MediaAsset, Visibility
+from mediaasset.status import ConditionType, RenditionStatus
+from mediaasset.task import Progress, RenditionState
+
+PROCESSING = "processing"
+READY = "ready"
+FAILED = "failed"
+
+#: The rendition to show first.
+_DISPLAYED = {Kind.IMAGE: "medium", Kind.VIDEO: "mp4", Kind.AUDIO: "mp3"}
+
+
+def state(asset: MediaAsset) -> str:
+    """Return processing, ready or failed; what was said about an older generation counts as processing."""
+    if asset.status.observed_generation == asset.metadata.generation:
+        if asset.status.is_true(ConditionType.READY):
+            return READY
+        if asset.status.is_true(ConditionType.STALLED):
+            return FAILED
+    return PROCESSING
+
+
+def kind_of(asset: MediaAsset) -> Kind | None:
+    """Return what the asset is, as the probe found it, or before that as it was asked."""
+    return asset.status.source_info.type if asset.status.source_info else asset.spec.type
+
+
+def keys_to_sign(asset: MediaAsset) -> tuple[str, ...]:
+    """Return the keys of the renditions that are complete but private, so that each answer needs signed URLs."""
+    return tuple(
+        item.key
+        for item in _published(asset)
+        if item.key is not None and item.key.startswith(f"{keys.PRIVATE}/") and _public_url(asset, item) is None
+    )
+
+
+def answer(
+    asset: MediaAsset,
+    *,
+    expected: Sequence[str] = (),
+    signed: Mapping[str, str] | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Make the answer.
+
+    expected: names of the renditions that the asset will have, known before its status lists them; signed: URLs for
+    keys_to_sign(); progress: how far the running attempt is, shown only while processing.
+    """
+    spec, info = asset.spec, asset.status.source_info
+    kind, now = kind_of(asset), state(asset)
+    urls = _urls(asset, expected, signed or {})
+    size = info.size_bytes if info else spec.source.object.size_bytes if spec.source.object else None
+    return {
+        "id": asset.metadata.name,
+        "user": spec.user_id,
+        "user_username": asset.metadata.annotations.get(USER_NAME_ANNOTATION),
+        "file_type": kind.lower() if kind else None,
+        "status": now,
+        "file_size": size,
+        "mime_type": info.mime_type if info else None,
+        "original_name": spec.original_file_name,
+        "display_url": urls.get(_DISPLAYED.get(kind, "")) if kind else None,
+        "thumbnail_url": urls.get("thumbnail"),
+        "urls": urls,
+        "progress": {"stage": progress.stage, "percent": progress.percent} if progress and now == PROCESSING else None,
+        "width": info.width if info else None,
+        "height": info.height if info else None,
+        "duration": info.duration_milliseconds / 1000 if info and info.duration_milliseconds is not None else None,
+        "bitrate": info.bits_per_second if info else None,
+        "metadata": spec.metadata,
+        "alt_text": spec.alt_text,
+        "caption": spec.caption,
+        "order": spec.order,
+        "collection": spec.collection or spec.public_path,
+        "is_public": spec.visibility is Visibility.PUBLIC,
+        "error": _error(asset) if now == FAILED else None,
+        "created_at": _time(asset.metadata.creation_timestamp),
+        "updated_at": _time(_changed(asset)),
+    }
+
+
+def _urls(asset: MediaAsset, expected: Sequence[str], signed: Mapping[str, str]) -> dict[str, str | None]:
+    applying = [item.name for item in asset.status.renditions if item.state is not RenditionState.SKIPPED]
+    urls: dict[str, str | None] = dict.fromkeys(applying if asset.status.renditions else expected)
+    for item in _published(asset):
+        urls[item.name] = _public_url(asset, item) or signed.get(item.key or "")
+    return urls
+
+
+def _published(asset: MediaAsset) -> tuple[RenditionStatus, ...]:
+    if not asset.status.is_true(ConditionType.PUBLISHED):
+        return ()
+    return tuple(item for item in asset.status.renditions if item.state is RenditionState.READY)
+
+
+def _public_url(asset: MediaAsset, item: RenditionStatus) -> str | None:
+    # While an asset that became Private is being moved, its status still holds the old URLs and keys.
+    return item.url if asset.spec.visibility is Visibility.PUBLIC else None
+
+
+def _error(asset: MediaAsset) -> dict[str, str] | None:
+    stalled = asset.status.condition(ConditionType.STALLED)
+    return {"reason": stalled.reason.value, "message": stalled.message} if stalled else None
+
+
+def _changed(asset: MediaAsset) -> datetime | None:
+    status = asset.status
+    times = [
+        asset.metadata.creation_timestamp,
+        status.start_time,
+        status.completion_time,
+        *(condition.last_transition_time for condition in status.conditions),
+    ]
+    return max((time for time in times if time), default=None)
+
+
+def _time(moment: datetime | None) -> str | None:
+    """Write a time as RFC 3339 has it, in UTC."""
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z") if moment else None

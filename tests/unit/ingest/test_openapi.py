@@ -1,0 +1,58 @@
+"""The document and the code say the same."""
+
+from openapi_spec_validator import validate
+
+from media_ingest.answer import answer
+from media_ingest.app import ENDPOINTS
+from media_ingest.errors import TYPE_PREFIX
+from media_ingest.routes.health import document
+from media_ingest.settings import Settings
+from mediaasset import keys
+from mediaasset.spec import MediaAsset, MediaAssetSpec, Metadata, ObjectSource, Source
+
+METHODS = ("get", "post", "put", "patch", "delete")
+#: These have no slash at their end; the others are documented with one.
+BARE = {"/healthz", "/readyz", "/api/openapi.json"}
+
+
+def test_the_document_is_valid() -> None:
+    validate(document())
+
+
+def test_every_route_is_documented_and_every_documented_route_exists() -> None:
+    routed = {
+        (path if path in BARE else f"{path}/", method)
+        for path, endpoint in ENDPOINTS.items()
+        for method in METHODS
+        if hasattr(endpoint, method)
+    }
+    documented = {(path, method) for path, item in document()["paths"].items() for method in item if method in METHODS}
+    assert documented == routed
+
+
+def test_only_the_state_of_the_service_needs_no_token() -> None:
+    open_paths = {
+        path
+        for path, item in document()["paths"].items()
+        for method in METHODS
+        if item.get(method, {}).get("security") == []
+    }
+    assert open_paths == BARE
+
+
+def test_all_fields_of_the_answer_are_required_and_documented() -> None:
+    media = document()["components"]["schemas"]["Media"]
+    spec = MediaAssetSpec(source=Source(object=ObjectSource(key="uploads/ns/m/x")))
+    body = answer(MediaAsset(metadata=Metadata(namespace="ns", name="m"), spec=spec))
+    assert set(body) == set(media["properties"]) == set(media["required"])
+
+
+def test_bounds_are_those_of_the_code() -> None:
+    schemas = document()["components"]["schemas"]
+    for field in ("path", "collection"):
+        assert schemas["Fields"]["properties"][field]["pattern"] == keys.PUBLIC_PATH_PATTERN
+        assert schemas["Fields"]["properties"][field]["maxLength"] == keys.PUBLIC_PATH_MAX_LENGTH
+    assert schemas["Problem"]["properties"]["type"]["pattern"].startswith(f"^{TYPE_PREFIX}")
+    _, page_size = document()["paths"]["/api/media/"]["get"]["parameters"]
+    assert page_size["schema"]["maximum"] == Settings().max_page_size
+    assert page_size["schema"]["default"] == Settings().page_size
