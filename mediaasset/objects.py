@@ -2,19 +2,18 @@
 
 import asyncio
 import functools
-import os
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import obstore
-from obstore.exceptions import AlreadyExistsError, BaseError, PermissionDeniedError, UnauthenticatedError
+from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import LocalStore
 from obstore.store import ObjectStore as Backend
 
-from mediaasset.reasons import MediaError, Reason
 from mediaasset.store import ObjectInfo
+from mediaasset.storeerrors import fsync, store_error
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -23,16 +22,6 @@ R = TypeVar("R")
 PART_BYTES = 8 * 1024 * 1024
 
 Signer = Callable[[str, timedelta], Awaitable[str]]
-
-
-def store_error(error: BaseError | OSError) -> MediaError:
-    """Give an error of obstore its reason, without its text, which may hold addresses and keys."""
-    text = str(error)
-    if "No space left" in text or "StorageFull" in text or "os error 28" in text:
-        return MediaError(Reason.DISK_FULL, "The object store has no room left.")
-    if isinstance(error, (PermissionDeniedError, UnauthenticatedError, PermissionError)):
-        return MediaError(Reason.STORE_FORBIDDEN)
-    return MediaError(Reason.STORE_UNAVAILABLE)
 
 
 def _translated(call: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, Coroutine[Any, Any, R]]:
@@ -126,15 +115,4 @@ class ObjectStore:
     async def _persist(self, key: str) -> None:
         # S3 answers only when the object is durable. A directory does not: the file and its name are made so here.
         if isinstance(self._backend, LocalStore) and self._backend.prefix is not None:
-            await asyncio.to_thread(_fsync, Path(self._backend.prefix), key)
-
-
-def _fsync(root: Path, key: str) -> None:
-    path = root / key
-    # Directories made on the way to a new object are entries of their parents, up to the root.
-    for target in (path, *(root / parent for parent in Path(key).parents)):
-        descriptor = os.open(target, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+            await asyncio.to_thread(fsync, Path(self._backend.prefix), key)

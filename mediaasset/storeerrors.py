@@ -1,0 +1,33 @@
+"""What obstore's errors mean, and how a directory is made durable: for all programs that write to a store.
+
+The transcoder imports this at each start, so it needs no event loop, as mediaasset.objects does.
+"""
+
+import os
+from pathlib import Path
+
+from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
+
+from mediaasset.reasons import MediaError, Reason
+
+
+def store_error(error: BaseError | OSError) -> MediaError:
+    """Give an error of obstore its reason, without its text, which may hold addresses and keys."""
+    text = str(error)
+    if "No space left" in text or "StorageFull" in text or "os error 28" in text:
+        return MediaError(Reason.DISK_FULL, "The object store has no room left.")
+    if isinstance(error, (PermissionDeniedError, UnauthenticatedError, PermissionError)):
+        return MediaError(Reason.STORE_FORBIDDEN)
+    return MediaError(Reason.STORE_UNAVAILABLE)
+
+
+def fsync(root: Path, key: str) -> None:
+    """Make an object in a directory store survive a crash of the machine; S3 needs no such thing."""
+    path = root / key
+    # Directories made on the way to a new object are entries of their parents, up to the root.
+    for target in (path, *(root / parent for parent in Path(key).parents)):
+        descriptor = os.open(target, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

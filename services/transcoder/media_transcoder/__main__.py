@@ -1,0 +1,132 @@
+"""`python -m media_transcoder`: one attempt of one asset, as a process with an exit code of the reasons table.
+
+In: the Task as JSON in MEDIA_TASK, the store's URL in MEDIA_STORE_URL, this pod's name in MEDIA_POD_NAME.
+Out: renditions and result.json in the store, progress as JSON lines on standard output, the log on standard error.
+On failure also the failure's object, and a hint as one line of JSON in the file that MEDIA_TERMINATION_LOG names.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import sys
+import tempfile
+from pathlib import Path
+from types import FrameType
+
+from media_transcoder import confine, pipeline
+from media_transcoder.bucket import Bucket
+from media_transcoder.decoder import Decoder
+from media_transcoder.faults import media_error
+from media_transcoder.progress import Reporter
+from mediaasset import keys
+from mediaasset.reasons import TABLE, MediaError, Reason
+from mediaasset.task import POD_VARIABLE, STORE_VARIABLE, TASK_VARIABLE, Failure, SourceInfo, Task
+
+#: Where Kubernetes reads a container's last words; at most 4,096 bytes of it.
+TERMINATION_VARIABLE = "MEDIA_TERMINATION_LOG"
+#: Set by who wants the transcoder to end with it: standalone does, a kubelet need not.
+DIE_WITH_PARENT_VARIABLE = "MEDIA_DIE_WITH_PARENT"
+
+_MESSAGE_CHARACTERS = 1024
+
+
+class Stopped(BaseException):
+    """A signal asks to end; no `except Exception` on the way may hold it up."""
+
+
+def main() -> int:
+    """Do one attempt; return the exit code."""
+    parent = os.getppid()
+    confine.hide_memory()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _stop)
+    try:
+        if os.environ.get(DIE_WITH_PARENT_VARIABLE) and not confine.die_with_parent(signal.SIGTERM, parent):
+            raise Stopped  # noqa: TRY301 - the parent's end is a stop like any other
+        _attempt()
+    except Stopped:
+        # Nothing is written: whoever deletes the asset stops us, and must not find objects of ours afterwards.
+        return _code(_tell(MediaError(Reason.INTERRUPTED)))
+    except MediaError as error:
+        return _code(_tell(error))
+    return 0
+
+
+def _attempt() -> None:
+    """Read the task and run it. Raises MediaError after having left the failure in the store."""
+    task = Task.from_json(os.environ.get(TASK_VARIABLE, ""))
+    signal.signal(signal.SIGALRM, _expire)
+    signal.setitimer(signal.ITIMER_REAL, max(task.deadline_seconds, 1))
+    bucket = Bucket(os.environ.get(STORE_VARIABLE, ""))
+    if bucket.exists(keys.result(task.uid, task.attempt)):
+        _log("info", "The result of this attempt is in the store already.")
+        return
+    work: pipeline.Run | None = None
+    try:
+        with (
+            tempfile.TemporaryDirectory(prefix="transcode-", ignore_cleanup_errors=True) as scratch,
+            Decoder(Path(scratch)) as decoder,
+        ):
+            work = pipeline.Run(task=task, bucket=bucket, reporter=Reporter(), scratch=Path(scratch), decoder=decoder)
+            pipeline.run(work)
+    except Exception as error:
+        failure = media_error(error)
+        if failure.reason is Reason.INTERNAL:
+            _log("error", f"{type(error).__name__}: {error}")
+        _leave_failure(task, bucket, failure, work.source_info if work else None)
+        raise failure from error
+
+
+def _leave_failure(task: Task, bucket: Bucket, error: MediaError, info: SourceInfo | None) -> None:
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    failure = Failure(
+        uid=task.uid,
+        attempt=task.attempt,
+        inputs_hash=task.inputs_hash,
+        reason=error.reason,
+        message=error.message[:_MESSAGE_CHARACTERS],
+        source_info=info,
+    )
+    pod = os.environ.get(POD_VARIABLE) or f"{os.uname().nodename}-{os.getpid()}"
+    try:
+        bucket.create(keys.failure(task.uid, task.attempt, pod), failure.to_json().encode())
+    except MediaError as down:
+        # The exit code still tells the reason.
+        _log("warning", f"The failure could not be written: {down.message}")
+
+
+def _tell(error: MediaError) -> Reason:
+    _log("error", f"{error.reason}: {error.message}")
+    path = os.environ.get(TERMINATION_VARIABLE)
+    if path:
+        hint = {"reason": error.reason, "message": error.message[:_MESSAGE_CHARACTERS]}
+        with contextlib.suppress(OSError):
+            Path(path).write_text(json.dumps(hint) + "\n", encoding="utf-8")
+    return error.reason
+
+
+def _code(reason: Reason) -> int:
+    code = TABLE[reason].exit_code
+    return code if code is not None else TABLE[Reason.INTERNAL].exit_code or 1
+
+
+def _log(level: str, text: str) -> None:
+    line = " ".join(text.split())
+    with contextlib.suppress(OSError):
+        sys.stderr.write(f"{level}: {line}\n")
+
+
+def _stop(_number: int, _frame: FrameType | None) -> None:
+    # One stop is enough: a second one must not interrupt the clearing up.
+    for each in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM):
+        signal.signal(each, signal.SIG_IGN)
+    raise Stopped
+
+
+def _expire(_number: int, _frame: FrameType | None) -> None:
+    raise MediaError(Reason.DEADLINE_EXCEEDED)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

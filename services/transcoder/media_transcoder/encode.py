@@ -1,0 +1,44 @@
+"""What encoding moving pictures and sound have in common."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from media_transcoder.command import ffmpeg
+from media_transcoder.media import Media, Workplace
+from mediaasset.reasons import MediaError, Reason
+from mediaasset.task import Limits
+
+#: No metadata, chapters, or names of programs and versions; bitexact keeps the muxer from adding its own.
+CLEAN: dict[str, Any] = {"map_metadata": -1, "map_chapters": -1, "fflags": "+bitexact"}
+
+#: In hertz: what every player of MP3 plays.
+MP3_SAMPLE_RATE = 44_100
+
+#: How far the length of an output may be off: containers round, and encoders add a frame before and after.
+_TOLERANCE_SECONDS = 1.0
+_TOLERANCE_SHARE = 0.05
+
+
+def tolerance(seconds: float) -> float:
+    """Return by how many seconds something of this length may be off."""
+    return max(_TOLERANCE_SECONDS, _TOLERANCE_SHARE * seconds)
+
+
+def bounded(limits: Limits) -> dict[str, int]:
+    """Return the output option that ends the work a second beyond the limit, whatever the headers promised."""
+    return {"t": limits.max_duration_seconds + 1} if limits.max_duration_seconds is not None else {}
+
+
+def encode(arguments: Sequence[str], media: Media, place: Workplace) -> None:
+    """Run ffmpeg for one output.
+
+    Raises MediaError: Undecodable when the source ends before the length that it states, LimitExceeded when it does
+    not end within the limit.
+    """
+    stated = media.duration_seconds
+    seconds = ffmpeg(arguments, lambda done: place.report(100 * done / stated) if stated else None)
+    longest = place.limits.max_duration_seconds
+    if longest is not None and seconds > longest + 0.5:
+        raise MediaError(Reason.LIMIT_EXCEEDED, f"It lasts longer than {longest} seconds.")
+    if stated and media.has_exact_duration and seconds < stated - tolerance(stated):
+        raise MediaError(Reason.UNDECODABLE, f"The file ends after {seconds:.1f} of {stated:.1f} seconds.")

@@ -1,0 +1,51 @@
+"""Which reason an exception stands for."""
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from mediaasset.reasons import MediaError, Reason
+
+T = TypeVar("T")
+
+_BY_ERRNO = {
+    errno.ENOSPC: Reason.DISK_FULL,
+    errno.EDQUOT: Reason.DISK_FULL,
+    errno.ENOMEM: Reason.OUT_OF_MEMORY,
+    # RLIMIT_FSIZE: an output grew beyond what any sane source makes.
+    errno.EFBIG: Reason.LIMIT_EXCEEDED,
+}
+
+
+def media_error(error: BaseException) -> MediaError:
+    """Give any exception its reason; Internal when it says nothing about the machine or the media."""
+    if isinstance(error, MediaError):
+        return error
+    if isinstance(error, MemoryError):
+        return MediaError(Reason.OUT_OF_MEMORY)
+    reason = _BY_ERRNO.get(error.errno or 0) if isinstance(error, OSError) else None
+    return MediaError(reason) if reason else MediaError(Reason.INTERNAL, f"{type(error).__name__}.")
+
+
+@contextmanager
+def blaming(reason: Reason) -> Iterator[None]:
+    """Turn whatever the block raises into `reason`, unless it is about the machine.
+
+    Decoders raise nearly every class of exception on damaged files (struct errors, SyntaxError, warnings), and trying
+    again gives the same.
+    """
+    try:
+        yield
+    except Exception as error:
+        known = media_error(error)
+        if known.reason is Reason.INTERNAL:
+            raise MediaError(reason) from error
+        raise known from error
+
+
+def present(value: T | None) -> T:
+    """Return what an earlier step left; raises MediaError (Internal) if that step did not run."""
+    if value is None:
+        raise MediaError(Reason.INTERNAL, "A step ran before the one that it needs.")
+    return value

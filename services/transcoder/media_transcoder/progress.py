@@ -1,0 +1,39 @@
+"""Progress on standard output: a JSON line at most about once a second, and at each change of stage."""
+
+import contextlib
+import json
+import sys
+import time
+
+from mediaasset.task import Progress, encode
+
+#: Each stage's share of the whole in percent: rough, for nearly all time goes into rendering.
+SHARES = {"fetch": (0, 10), "probe": (10, 12), "render": (12, 90), "verify": (90, 94), "publish": (94, 100)}
+
+_SECONDS_BETWEEN_LINES = 1.0
+
+
+class Reporter:
+    """Writes progress lines; percentages never go back."""
+
+    def __init__(self) -> None:
+        """Start before the first stage."""
+        self._stage = ""
+        self._percent = 0.0
+        self._written = 0.0
+
+    def report(self, stage: str, percent: float = 0.0) -> None:
+        """Tell how many percent of a stage are done; a stage that is not in SHARES is ignored."""
+        if stage not in SHARES:
+            return
+        start, end = SHARES[stage]
+        self._percent = max(self._percent, start + (end - start) * min(max(percent, 0.0), 100.0) / 100)
+        now = time.monotonic()
+        if stage == self._stage and now - self._written < _SECONDS_BETWEEN_LINES:
+            return
+        self._stage, self._written = stage, now
+        line = json.dumps(encode(Progress(stage=stage, percent=round(self._percent, 1))))
+        # Progress is comfort: nobody listening is no error.
+        with contextlib.suppress(OSError):
+            sys.stdout.write(line + "\n")
+            sys.stdout.flush()
