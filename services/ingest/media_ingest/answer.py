@@ -74,6 +74,7 @@ def answer(
         "display_url": urls.get(_DISPLAYED.get(kind, "")) if kind else None,
         "thumbnail_url": urls.get("thumbnail"),
         "urls": urls,
+        "renditions": [_rendition(item, urls.get(item.name)) for item in asset.status.renditions],
         "progress": {"stage": progress.stage, "percent": progress.percent} if progress and now == PROCESSING else None,
         "width": info.width if info else None,
         "height": info.height if info else None,
@@ -97,6 +98,20 @@ def _urls(asset: MediaAsset, expected: Sequence[str], signed: Mapping[str, str])
     for item in _published(asset):
         urls[item.name] = _public_url(asset, item) or signed.get(item.key or "")
     return urls
+
+
+def _rendition(item: RenditionStatus, url: str | None) -> dict[str, Any]:
+    is_made = item.state is RenditionState.READY
+    return {
+        "name": item.name,
+        "status": item.state.lower(),
+        "url": url,
+        "mime_type": item.mime_type,
+        "file_size": item.size_bytes,
+        "width": item.width,
+        "height": item.height,
+        "error": None if is_made or item.reason is None else {"reason": item.reason, "message": item.message or ""},
+    }
 
 
 def _published(asset: MediaAsset) -> tuple[RenditionStatus, ...]:

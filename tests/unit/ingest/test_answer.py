@@ -93,6 +93,7 @@ def test_a_new_asset() -> None:
         "display_url": None,
         "thumbnail_url": None,
         "urls": {"thumbnail": None, "medium": None},
+        "renditions": [],
         "progress": None,
         "width": None,
         "height": None,
@@ -142,6 +143,18 @@ def test_what_was_skipped_has_no_url_and_what_is_missing_has_null() -> None:
     ]
     urls = answer(asset(status(READY, PUBLISHED, renditions=items)))["urls"]
     assert {name: url is not None for name, url in urls.items()} == {"medium": True, "webp": False, "large": False}
+
+
+def test_each_rendition_says_what_is_known_of_it() -> None:
+    failed = rendition("webp", state=RenditionState.FAILED).model_copy(
+        update={"reason": Reason.UNDECODABLE, "message": "It is damaged."}
+    )
+    body = answer(asset(status(READY, PUBLISHED, renditions=[rendition("medium"), failed])))
+    medium, webp = body["renditions"]
+    assert (medium["status"], medium["url"], medium["error"]) == ("ready", body["urls"]["medium"], None)
+    assert webp["status"] == "failed"
+    assert webp["url"] is None
+    assert webp["error"] == {"reason": "Undecodable", "message": "It is damaged."}
 
 
 def test_private_renditions_are_signed() -> None:
