@@ -1,0 +1,116 @@
+"""The data directory: what lies in it, the lock on it, and the secrets that are made in it."""
+
+import fcntl
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from media_standalone.assets import SqliteAssets
+from media_standalone.directory import remove_staged
+from mediaasset import keys
+from mediaasset.store import Store
+
+_TOKEN_BYTES = 24
+_URL_SECRET_BYTES = 32
+
+
+class InUseError(Exception):
+    """Another standalone works on this data directory."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataDir:
+    """Names of what lies in the data directory."""
+
+    path: Path
+
+    @property
+    def database(self) -> Path:
+        """The assets and Jobs."""
+        return self.path / "standalone.db"
+
+    @property
+    def store(self) -> Path:
+        """The objects by key."""
+        return self.path / "store"
+
+    @property
+    def scratch(self) -> Path:
+        """A directory for each transcoder that runs."""
+        return self.path / "scratch"
+
+    @property
+    def url_key(self) -> Path:
+        """The secret that signs URLs of private objects."""
+        return self.path / "url-key"
+
+    @property
+    def token(self) -> Path:
+        """The token that was generated when none was given."""
+        return self.path / "token"
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Make the directory and hold its lock; raises InUseError, or OSError when it cannot be written."""
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            # The kernel drops the lock with the process, however it ends, so there is no stale one.
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                message = f"another standalone runs on {self.path}: stop it, or use another --data-dir"
+                raise InUseError(message) from error
+            yield
+        finally:
+            os.close(descriptor)
+
+    def url_secret(self) -> bytes:
+        """Return the secret that signs URLs of private objects; makes it when there is none."""
+        return _kept(self.url_key, lambda: secrets.token_bytes(_URL_SECRET_BYTES))
+
+    def own_token(self) -> str:
+        """Return the generated token; makes it when there is none."""
+        return _kept(self.token, lambda: secrets.token_urlsafe(_TOKEN_BYTES).encode() + b"\n").decode().strip()
+
+    def remove_leftovers(self) -> None:
+        """Delete what killed processes left half done; only while nothing else runs here."""
+        shutil.rmtree(self.scratch, ignore_errors=True)
+        self.scratch.mkdir(mode=0o700)
+        remove_staged(self.store)
+
+
+async def remove_orphans(assets: SqliteAssets, store: Store) -> int:
+    """Delete uploads that no asset refers to, and return how many; nobody was told that they had been accepted.
+
+    Only before requests are served: an upload exists a moment before its asset. What a deleted asset left behind was
+    to be retained.
+    """
+    wanted = await assets.source_keys()
+    orphans = []
+    async for item in store.list(f"{keys.UPLOADS}/"):
+        _, namespace, name, *_ = item.key.split("/")
+        if item.key not in wanted and await store.stat(keys.tombstone(namespace, name)) is None:
+            orphans.append(item.key)
+    await store.delete(orphans)
+    return len(orphans)
+
+
+def _kept(path: Path, make: Callable[[], bytes]) -> bytes:
+    """Return what a file holds; at first it is made, readable for this user only, and appears whole or not at all."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        secret = make()
+    new = path.with_name(f"{path.name}.new")
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(secret)
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(path)
+    return secret

@@ -1,0 +1,116 @@
+"""The driver of the reconcile: a queue of assets, one reconcile at a time for each, several assets at once."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Iterable
+
+import structlog
+
+from mediaasset.assets import AssetsError, ConflictError
+from mediaasset.jobs import JobsError
+from mediaasset.reasons import MediaError
+
+_LOG = structlog.get_logger(__name__)
+
+Key = tuple[str, str]
+
+#: Assets that are reconciled at once. A reconcile waits for files and SQLite; more would only queue there.
+WORKERS = 4
+RESYNC_SECONDS = 30.0
+_FIRST_BACKOFF_SECONDS = 0.5
+_LAST_BACKOFF_SECONDS = 60.0
+#: What says that a part is out of reach at the moment; its text is enough, a traceback would tell no more.
+_EXPECTED = (AssetsError, JobsError, MediaError)
+
+
+class Loop:
+    """Calls `reconcile` for every asset that is woken, and again after the seconds that it returns."""
+
+    def __init__(
+        self,
+        reconcile: Callable[[str, str], Awaitable[float | None]],
+        unfinished: Callable[[], Awaitable[Iterable[Key]]],
+        *,
+        resync_seconds: float = RESYNC_SECONDS,
+        backoff_seconds: float = _FIRST_BACKOFF_SECONDS,
+    ) -> None:
+        """Take what is called with (namespace, name), and what lists the assets to look at without being woken."""
+        self._reconcile = reconcile
+        self._unfinished = unfinished
+        self._resync_seconds = resync_seconds
+        self._backoff_seconds = backoff_seconds
+        self._queue: asyncio.Queue[Key] = asyncio.Queue()
+        self._queued: set[Key] = set()
+        self._running: set[Key] = set()
+        self._timers: dict[Key, asyncio.TimerHandle] = {}
+        self._failures: dict[Key, int] = {}
+
+    def wake(self, namespace: str, name: str) -> None:
+        """Have an asset looked at soon; many wakes before that are one, and one during a reconcile is another."""
+        key = (namespace, name)
+        timer = self._timers.pop(key, None)
+        if timer is not None:
+            timer.cancel()
+        if key not in self._queued:
+            self._queued.add(key)
+            # While it runs it only stays marked; its worker puts it back.
+            if key not in self._running:
+                self._queue.put_nowait(key)
+
+    async def run(self) -> None:
+        """Work until cancelled; a reconcile that runs is cancelled too, which it must survive like a crash."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._resync())
+                for _ in range(WORKERS):
+                    group.create_task(self._work())
+        finally:
+            for timer in self._timers.values():
+                timer.cancel()
+            self._timers.clear()
+
+    async def _work(self) -> None:
+        while True:
+            key = await self._queue.get()
+            self._queued.discard(key)
+            self._running.add(key)
+            try:
+                delay = await self._call(key)
+            finally:
+                self._running.discard(key)
+            if key in self._queued:
+                self._queue.put_nowait(key)
+            elif delay is not None:
+                self._timers[key] = asyncio.get_running_loop().call_later(delay, self.wake, *key)
+
+    async def _call(self, key: Key) -> float | None:
+        try:
+            delay = await self._reconcile(*key)
+        except ConflictError:
+            return 0.0
+        except Exception as error:  # noqa: BLE001 - whatever it is, the asset must not be lost
+            self._failures[key] = failures = self._failures.get(key, 0) + 1
+            pause = min(self._backoff_seconds * 2.0 ** min(failures - 1, 30), _LAST_BACKOFF_SECONDS)
+            _LOG.warning(
+                "A reconcile failed; it is called again.",
+                namespace=key[0],
+                asset=key[1],
+                pause_seconds=pause,
+                error=repr(error),
+                exc_info=not isinstance(error, _EXPECTED),
+            )
+            return pause
+        self._failures.pop(key, None)
+        return delay
+
+    async def _resync(self) -> None:
+        """Look at every unfinished asset now and then: whatever was not heard of is found so."""
+        while True:
+            try:
+                for key in await self._unfinished():
+                    # One that waits for its time, or for its backoff, is not lost.
+                    if key not in self._timers:
+                        self.wake(*key)
+            except AssetsError as error:
+                _LOG.warning("The unfinished assets could not be listed.", error=str(error))
+            await asyncio.sleep(self._resync_seconds * random.uniform(0.8, 1.2))  # noqa: S311 - jitter is no secret

@@ -1,0 +1,194 @@
+"""Serving the renditions over HTTP with the headers that the gateway of a cluster gives them."""
+
+import asyncio
+import os
+import re
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.utils import formatdate, parsedate_to_datetime
+from pathlib import Path
+from urllib.parse import parse_qsl
+
+from starlette.datastructures import Headers
+from starlette.responses import FileResponse, Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from media_ingest.errors import Problem, Slug
+from media_standalone.directory import Signer
+from mediaasset import keys
+from mediaasset.media import Kind, MediaType, by_file_name
+
+_METHODS = "GET, HEAD, OPTIONS"
+_IMMUTABLE = "public, max-age=31536000, immutable"
+
+#: What the last segment of a rendition's key is (mediaasset.keys.rendition). Nothing else is served: neither a file
+#: that obstore is still writing, nor one that somebody put beside them.
+_RENDITION = re.compile(rf"[a-z][a-z0-9-]{{0,31}}-(?P<digest>[0-9a-f]{{{keys.DIGEST_DIGITS}}})\.[a-z0-9]{{1,8}}\Z")
+#: The segments before it: never empty, never beginning with a dot, no backslash, NUL or percent sign.
+_SEGMENT = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*\Z")
+#: One range. Several at once, or what is no range, is ignored, as RFC 9110 section 14.2 allows: the answer is whole.
+_RANGE = re.compile(
+    r"bytes=(?:(?P<first>\d{1,18})-(?P<last>\d{0,18})|-(?P<suffix>\d{1,18}))\Z", re.IGNORECASE | re.ASCII
+)
+
+#: On every answer. A rendition is data: it runs no script, and a browser does not guess what it might be.
+_COMMON = {
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; sandbox",
+    "Cross-Origin-Resource-Policy": "cross-origin",
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Expose-Headers": "ETag, Content-Length, Content-Range, Accept-Ranges, Last-Modified",
+}
+_PREFLIGHT = {
+    "Access-Control-Allow-Methods": _METHODS,
+    "Access-Control-Allow-Headers": "Range, If-Range, If-None-Match, If-Modified-Since",
+    "Access-Control-Max-Age": "86400",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """One rendition as it lies there."""
+
+    path: Path
+    status: os.stat_result
+    media: MediaType
+    etag: str
+
+    @property
+    def last_modified(self) -> str:
+        return formatdate(self.status.st_mtime, usegmt=True)
+
+
+class Renditions:
+    """An ASGI endpoint that serves the files below one top prefix of the store, `media` or `private`.
+
+    With a signer, only a URL that it signed is answered.
+    """
+
+    def __init__(self, root: Path, prefix: str, signer: Signer | None = None) -> None:
+        """Take the directory of the store, the prefix, and for private files the signer."""
+        self._root = root.resolve()
+        self._prefix = prefix
+        self._signer = signer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        response = await self._answer(scope)
+        await response(scope, receive, send)
+
+    async def _answer(self, scope: Scope) -> Response:
+        if scope["method"] == "OPTIONS":
+            return Response(status_code=204, headers={**_COMMON, **_PREFLIGHT, "Allow": _METHODS})
+        if scope["method"] not in ("GET", "HEAD"):
+            return _problem(Slug.METHOD_NOT_ALLOWED, "Renditions can only be read.", headers={"Allow": _METHODS})
+        key = f"{self._prefix}/{scope['path_params']['path']}"
+        cache_control = _IMMUTABLE
+        if self._signer is not None:
+            query = _query(scope)
+            remaining = self._signer.remaining(key, query.get("expires", ""), query.get("signature", ""))
+            if remaining is None:
+                return _problem(Slug.FORBIDDEN, "The URL is not signed, or its time is over: ask for a new one.")
+            cache_control = f"private, max-age={remaining}"
+        file = await asyncio.to_thread(self._find, key)
+        if file is None:
+            return _problem(Slug.NOT_FOUND, "There is no such rendition.")
+        return _of_file(scope, file, cache_control)
+
+    def _find(self, key: str) -> _File | None:
+        *folders, name = key.split("/")
+        match, media = _RENDITION.match(name), by_file_name(name)
+        if match is None or media is None or not all(_SEGMENT.match(folder) for folder in folders):
+            return None
+        path = self._root / key
+        try:
+            # The resolved path is compared, so that no symbolic link leads out of the store or across its prefixes.
+            if path.resolve(strict=True) != path:
+                return None
+            status = path.stat()
+        except OSError:
+            return None
+        return _File(path, status, media, f'"{match["digest"]}"') if stat.S_ISREG(status.st_mode) else None
+
+
+def routes(root: Path, signer: Signer) -> list[Route]:
+    """Return the routes under which the renditions of this store are served."""
+    return [
+        Route(f"/{keys.PUBLIC}/{{path:path}}", Renditions(root, keys.PUBLIC)),
+        Route(f"/{keys.PRIVATE}/{{path:path}}", Renditions(root, keys.PRIVATE, signer)),
+    ]
+
+
+def _of_file(scope: Scope, file: _File, cache_control: str) -> Response:
+    request = Headers(scope=scope)
+    headers = {
+        **_COMMON,
+        "Cache-Control": cache_control,
+        "ETag": file.etag,
+        "Last-Modified": file.last_modified,
+        "Accept-Ranges": "bytes",
+    }
+    if _is_not_modified(request, file):
+        return Response(status_code=304, headers=headers)
+    if not _wants_range(request, file):
+        _drop_range(scope)
+    elif not _is_satisfiable(request["range"], file.status.st_size):
+        size = file.status.st_size
+        detail = f"The file has {size} bytes; ask for a range within them."
+        return _problem(Slug.REQUEST_REFUSED, detail, 416, {"Content-Range": f"bytes */{size}"})
+    if file.media.kind is Kind.DOCUMENT:
+        headers["Content-Disposition"] = "attachment"
+    # Starlette would add a charset to text; what is in the file nobody knows, and nosniff makes a wrong one worse.
+    headers["Content-Type"] = file.media.mime
+    return FileResponse(file.path, headers=headers, media_type=file.media.mime, stat_result=file.status)
+
+
+def _is_not_modified(request: Headers, file: _File) -> bool:
+    """Evaluate If-None-Match, else If-Modified-Since (RFC 9110 section 13.2.2)."""
+    tags = request.get("if-none-match")
+    if tags is not None:
+        return tags.strip() == "*" or file.etag in (tag.strip().removeprefix("W/") for tag in tags.split(","))
+    since = request.get("if-modified-since")
+    if since is None:
+        return False
+    try:
+        return int(file.status.st_mtime) <= parsedate_to_datetime(since).timestamp()
+    except (ValueError, OverflowError):
+        return False
+
+
+def _wants_range(request: Headers, file: _File) -> bool:
+    if _RANGE.match(request.get("range", "").strip()) is None:
+        return False
+    condition = request.get("if-range")
+    # Only the strong validators count, exactly (RFC 9110 section 13.1.5).
+    return condition is None or condition.strip() in (file.etag, file.last_modified)
+
+
+def _is_satisfiable(text: str, size: int) -> bool:
+    match = _RANGE.match(text.strip())
+    if match is None:
+        return False
+    if match["suffix"]:
+        return int(match["suffix"]) > 0 and size > 0
+    last = int(match["last"]) if match["last"] else size
+    return int(match["first"]) < size and int(match["first"]) <= last
+
+
+def _drop_range(scope: Scope) -> None:
+    scope["headers"] = [(name, value) for name, value in scope["headers"] if name.lower() != b"range"]
+
+
+def _query(scope: Scope) -> Mapping[str, str]:
+    try:
+        return dict(parse_qsl(scope["query_string"].decode("latin-1"), max_num_fields=10))
+    except ValueError:  # More fields than any URL of ours has.
+        return {}
+
+
+def _problem(slug: Slug, detail: str, status: int | None = None, headers: Mapping[str, str] | None = None) -> Response:
+    """Return a problem: never cached, never empty."""
+    own = {**_COMMON, "Cache-Control": "no-store", **(headers or {})}
+    return Problem(slug, detail, status=status, headers=own).to_response()

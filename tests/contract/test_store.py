@@ -1,0 +1,131 @@
+"""What every adapter of the port `Store` keeps."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from mediaasset.store import Store
+
+KEY = "uploads/default/one/00ff"
+
+
+async def chunks(*parts: bytes) -> AsyncIterator[bytes]:
+    for part in parts:
+        yield part
+
+
+async def keys_under(store: Store, prefix: str) -> list[str]:
+    return sorted([item.key async for item in store.list(prefix)])
+
+
+async def test_written_object_is_read_back(store: Store) -> None:
+    await store.write(KEY, chunks(b"one", b"two"))
+    assert await store.read(KEY, max_bytes=6) == b"onetwo"
+    info = await store.stat(KEY)
+    assert info is not None
+    assert (info.key, info.size_bytes) == (KEY, 6)
+    assert abs(datetime.now(UTC) - info.modified) < timedelta(minutes=1)
+
+
+async def test_empty_object_is_an_object(store: Store) -> None:
+    await store.write(KEY, chunks())
+    assert await store.read(KEY, max_bytes=0) == b""
+
+
+async def test_object_of_several_parts_arrives_whole(store: Store) -> None:
+    block = bytes(range(256)) * 4096
+    await store.write(KEY, chunks(*[block] * 20))
+    info = await store.stat(KEY)
+    assert info is not None
+    assert info.size_bytes == 20 * len(block)
+    assert await store.read(KEY, max_bytes=info.size_bytes) == block * 20
+
+
+@pytest.mark.parametrize("length", [0, 10, 9 * 1024 * 1024])
+async def test_stream_that_breaks_off_leaves_nothing_and_its_error_passes(store: Store, length: int) -> None:
+    class BrokenOffError(Exception):
+        pass
+
+    async def broken() -> AsyncIterator[bytes]:
+        yield b"x" * length
+        raise BrokenOffError
+
+    with pytest.raises(BrokenOffError):
+        await store.write(KEY, broken())
+    assert await store.stat(KEY) is None
+    assert await keys_under(store, "uploads/") == []
+
+
+async def test_object_is_not_seen_before_it_is_whole(store: Store) -> None:
+    half_sent, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow() -> AsyncIterator[bytes]:
+        yield b"x" * (9 * 1024 * 1024)
+        half_sent.set()
+        await go_on.wait()
+        yield b"y"
+
+    writing = asyncio.create_task(store.write(KEY, slow()))
+    await half_sent.wait()
+    assert await store.stat(KEY) is None
+    assert await keys_under(store, "uploads/") == []
+    go_on.set()
+    await writing
+    assert await keys_under(store, "uploads/") == [KEY]
+
+
+async def test_create_writes_once(store: Store) -> None:
+    assert await store.create(KEY, b"first") is True
+    assert await store.create(KEY, b"second") is False
+    assert await store.read(KEY, max_bytes=100) == b"first"
+
+
+async def test_of_many_creates_of_one_key_one_wins(store: Store) -> None:
+    bodies = [b"%d" % number for number in range(8)]
+    won = await asyncio.gather(*(store.create(KEY, body) for body in bodies))
+    assert sum(won) == 1
+    assert await store.read(KEY, max_bytes=100) == bodies[won.index(True)]
+
+
+async def test_what_is_not_there_is_none(store: Store) -> None:
+    assert await store.read(KEY, max_bytes=100) is None
+    assert await store.stat(KEY) is None
+    assert await store.copy(KEY, "uploads/default/one/copy") is False
+    await store.delete([KEY])
+
+
+async def test_object_that_is_too_large_is_not_read(store: Store) -> None:
+    await store.write(KEY, chunks(b"12345"))
+    with pytest.raises(ValueError, match="5 bytes"):
+        await store.read(KEY, max_bytes=4)
+
+
+async def test_list_holds_what_lies_under_the_prefix_only(store: Store) -> None:
+    for key in ("work/a/1/result.json", "work/a/2/result.json", "work/ab/1/result.json", "media/a/x"):
+        assert await store.create(key, b"{}")
+    assert await keys_under(store, "work/a/") == ["work/a/1/result.json", "work/a/2/result.json"]
+    assert await keys_under(store, "nothing/") == []
+
+
+async def test_copy_leaves_the_source(store: Store) -> None:
+    await store.create("media/a/x", b"body")
+    assert await store.copy("media/a/x", "private/a/x") is True
+    assert await store.read("media/a/x", max_bytes=9) == await store.read("private/a/x", max_bytes=9) == b"body"
+
+
+async def test_delete_takes_what_is_named_and_minds_nothing_that_is_gone(store: Store) -> None:
+    for key in ("media/a/1", "media/a/2", "media/a/3"):
+        await store.create(key, b"x")
+    await store.delete(["media/a/1", "media/a/gone", "media/a/3"])
+    assert await keys_under(store, "media/") == ["media/a/2"]
+
+
+async def test_signed_url_names_the_object(store: Store) -> None:
+    key = "private/default/assets/uid/original-0123456789abcdef.pdf"
+    await store.create(key, b"x")
+    url = await store.sign(key, timedelta(hours=1))
+    assert url.startswith("http")
+    assert key in url.partition("?")[0]
+    assert url.partition("?")[2]
