@@ -1,0 +1,60 @@
+"""The demo must not pass over a file that is not what it should be."""
+
+import importlib.util
+import types
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from media_cli.client import ServerError
+from media_cli.upload import Upload
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def demo() -> types.ModuleType:
+    spec = importlib.util.spec_from_file_location("demo", ROOT / "hack" / "demo.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_whole_image_and_a_cut_one(demo: Any) -> None:
+    body = demo.PHOTO.read_bytes()
+    assert demo.image_dimensions(body) == "4032x3024"
+    with pytest.raises(demo.DemoError, match="does not decode"):
+        demo.image_dimensions(body[: len(body) // 2])
+
+
+def test_a_whole_clip_and_a_cut_one(demo: Any, tmp_path: Path) -> None:
+    body = demo.make_clip(tmp_path / "clip.mp4").read_bytes()
+    assert demo.stream_dimensions(body) == "1280x720"
+    with pytest.raises(demo.DemoError, match="ffmpeg says"):
+        demo.stream_dimensions(body[: len(body) // 2])
+
+
+def test_a_sound(demo: Any, tmp_path: Path) -> None:
+    body = demo.make_sound(tmp_path / "chord.wav").read_bytes()
+    assert demo.stream_dimensions(body) is None
+    with pytest.raises(demo.DemoError, match="ffmpeg says"):
+        demo.stream_dimensions(b"RIFF" + bytes(1000))
+
+
+def test_what_is_missing_failed_or_of_another_kind_is_named(demo: Any, server: Any) -> None:
+    def faults(**asset: Any) -> list[str]:
+        return list(demo.judge(Upload(Path("chord.wav"), asset={"id": "m0", "urls": {}} | asset)))
+
+    assert faults(status="ready") == ["chord.wav: has no mp3"]
+    reason = {"reason": "CorruptMedia", "message": "It is cut."}
+    assert "chord.wav: failed: CorruptMedia: It is cut." in faults(status="failed", error=reason)
+    # The server calls it an image, and it does not even decode as one.
+    found = faults(status="ready", urls={"mp3": f"{server.url}/media/chord.mp3"})
+    assert any("does not decode" in fault for fault in found)
+    assert any("not audio/mpeg" in fault for fault in found)
+    assert "is answered with 404" in str(faults(status="ready", urls={"mp3": f"{server.url}/nothing"}))
+    refused = Upload(Path("chord.wav"), error=ServerError("Unauthorized (401)"))
+    assert list(demo.judge(refused)) == ["chord.wav: Unauthorized (401)"]
