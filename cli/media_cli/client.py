@@ -1,7 +1,6 @@
 """The HTTP API as the command line needs it: upload, get, list. Errors come out as ServerError, ready to be shown."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from http import HTTPStatus
 from types import TracebackType
 from typing import Any, BinaryIO, Self
@@ -43,15 +42,6 @@ class ServerError(Exception):
         self.transient = transient
 
 
-@dataclass(frozen=True, slots=True)
-class File:
-    """What is known of a served file: its size in bytes, its type, and its dimensions as WIDTHxHEIGHT in pixels."""
-
-    size: int | None = None
-    content_type: str | None = None
-    dimensions: str | None = None
-
-
 class Client:
     """A connection to one server. Every method raises ServerError."""
 
@@ -59,8 +49,6 @@ class Client:
         headers = {"Authorization": f"Bearer {target.token}"} if target.token else {}
         self._url = target.url
         self._api = httpx2.Client(base_url=target.url, headers=headers, timeout=TIMEOUT)
-        # Files may lie on another host, which has no business with the token.
-        self._files = httpx2.Client(timeout=httpx2.Timeout(10), follow_redirects=True)
 
     def __enter__(self) -> Self:
         return self
@@ -69,7 +57,6 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._api.close()
-        self._files.close()
 
     def upload(self, name: str, body: BinaryIO, fields: Mapping[str, str]) -> Json:
         """Send a file, read in pieces as it goes out, and return the new asset."""
@@ -88,17 +75,6 @@ class Client:
         if not isinstance(body.get("results"), list):
             raise self._foreign()
         return body
-
-    def head(self, url: str) -> File:
-        """Return what is known of a file without fetching it; nothing when its host does not answer a HEAD."""
-        try:
-            answer = self._files.head(url)
-        except (httpx2.HTTPError, httpx2.InvalidURL):
-            return File()
-        if answer.status_code != HTTPStatus.OK:
-            return File()
-        length = answer.headers.get("Content-Length", "")
-        return File(int(length) if length.isdecimal() else None, answer.headers.get("Content-Type"))
 
     def _asset(self, method: str, path: str, **request: Any) -> Json:
         body = self._ask(method, path, **request)

@@ -1,7 +1,5 @@
 """How assets look on a terminal: sizes, tables, errors."""
 
-from collections.abc import Callable, Iterator
-
 from rich import box
 from rich.console import Console
 from rich.filesize import decimal
@@ -9,19 +7,19 @@ from rich.markup import escape
 from rich.segment import Segments
 from rich.table import Table
 
-from media_cli.client import File, Json, ServerError
+from media_cli.client import Json, ServerError
 
 COLOURS = {"ready": "green", "failed": "red"}
 NOTHING = "-"
 
 
-def asset(console: Console, body: Json, look: Callable[[str], File]) -> None:
-    """Print an asset and its URLs; `look` is asked what is known of each."""
+def asset(console: Console, body: Json) -> None:
+    """Print an asset, and each rendition with its URL or why it has none."""
     facts = [f"[bold]{text(body['id'])}[/]", status(body), text(body.get("file_type") or "")]
     facts += [dimensions(body), duration(body), size(body.get("file_size")), text(body.get("original_name") or "")]
     console.print("  ".join(fact for fact in facts if fact and fact != NOTHING), soft_wrap=True, highlight=False)
-    found = dict(urls(body))
-    if not found:
+    listed = [item for item in body.get("renditions") or () if item.get("url") or item.get("error")]
+    if not listed:
         return
     rows = Table(box=box.SIMPLE)
     rows.add_column("Rendition")
@@ -29,11 +27,10 @@ def asset(console: Console, body: Json, look: Callable[[str], File]) -> None:
     rows.add_column("Size", justify="right")
     rows.add_column("Dimensions", justify="right")
     rows.add_column("URL")
-    for name, url in found.items():
-        known = look(url)
-        # The answer gives the dimensions of the source, which are those of the full-size image.
-        pixels = known.dimensions or (dimensions(body) if name == "original" else NOTHING)
-        rows.add_row(text(name), text(known.content_type or NOTHING), size(known.size), pixels, text(url))
+    for item in listed:
+        where = text(item.get("url") or failure(item))
+        kind = text(item.get("mime_type") or NOTHING)
+        rows.add_row(text(item["name"]), kind, size(item.get("file_size")), dimensions(item), where)
     table(console, rows)
 
 
@@ -76,13 +73,6 @@ def text(value: object) -> str:
     return escape("".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in str(value)))
 
 
-def urls(body: Json) -> Iterator[tuple[str, str]]:
-    """Yield (rendition, URL) of those that exist already."""
-    for name, url in (body.get("urls") or {}).items():
-        if url:
-            yield str(name), str(url)
-
-
 def status(body: Json) -> str:
     """Return the status with its colour, how far the work is, and for a failed asset why."""
     state = str(body.get("status"))
@@ -96,7 +86,7 @@ def status(body: Json) -> str:
 
 
 def failure(body: Json) -> str:
-    """Return why an asset failed, as `Reason: message`."""
+    """Return why an asset or a rendition failed, as `Reason: message`."""
     reason = body.get("error") or {}
     return ": ".join(str(part) for part in (reason.get("reason"), reason.get("message")) if part)
 

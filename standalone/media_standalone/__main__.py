@@ -9,7 +9,7 @@ from pathlib import Path
 
 from media_standalone.app import Options, OptionsError, run
 from media_standalone.database import SchemaError
-from media_standalone.datadir import InUseError
+from media_standalone.datadir import InUseError, default_directory
 
 #: The same as --token, but not visible in the list of processes.
 TOKEN_VARIABLE = "MEDIA_TOKEN"  # noqa: S105 - a name, not a token
@@ -54,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=_port, default=8080, help="port, 0 for a free one (default: %(default)s)")
     parser.add_argument(
-        "--data-dir", type=Path, default=Path("media-data"), metavar="DIR", help="where all is kept (%(default)s)"
+        "--data-dir", type=Path, default=default_directory(), metavar="DIR", help="where all is kept (%(default)s)"
     )
     parser.add_argument("--token", help=f"the one token that is accepted; better given as {TOKEN_VARIABLE}")
     parser.add_argument("--tokens", type=Path, metavar="FILE", help="a file of tokens, users and namespaces")

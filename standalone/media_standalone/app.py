@@ -104,7 +104,7 @@ async def _serve(options: Options, data: DataDir) -> None:
 
         assets = SqliteAssets(database, wake, load_profiles(options.profiles))
         jobs = ProcessJobs(database, Runner(store_url=data.store.as_uri(), scratch=data.scratch), wake)
-        settings = OperatorSettings.model_validate({"public_base_url": base_url, "max_active_jobs": jobs.slots})
+        settings = OperatorSettings(public_base_url=base_url, max_active_jobs=jobs.slots)
         reconciler = Reconciler(assets, jobs, store, settings, lambda: datetime.now(UTC))
         loop = Loop(reconciler.reconcile, assets.unfinished)
 
@@ -125,7 +125,7 @@ async def _serve(options: Options, data: DataDir) -> None:
             store=store,
             progress=jobs,
             tokens=_tokens(options, data),
-            settings=IngestSettings.model_validate({"public_url": options.public_url}),
+            settings=IngestSettings(public_url=options.public_url),
             routes=routes(data.store, signer),
         )
         hint = None if options.token or options.tokens else f"Token: {data.token}"

@@ -18,6 +18,17 @@ _TOKEN_BYTES = 24
 _URL_SECRET_BYTES = 32
 
 
+def default_directory() -> Path:
+    """Return where the data lie unless told otherwise: $MEDIA_DATA_DIR, else the place that the XDG rules give.
+
+    The command `media` looks for the token there.
+    """
+    if given := os.environ.get("MEDIA_DATA_DIR"):
+        return Path(given)
+    base = os.environ.get("XDG_DATA_HOME")
+    return (Path(base) if base else Path.home() / ".local" / "share") / "media-operator"
+
+
 class InUseError(Exception):
     """Another standalone works on this data directory."""
 

@@ -63,6 +63,7 @@ class Server:
             "file_size": size,
             "original_name": name,
             "urls": {"medium": None},
+            "renditions": [],
             "display_url": None,
             "thumbnail_url": None,
             "progress": None,
@@ -92,6 +93,12 @@ class Server:
             body |= {"status": "failed", "error": {"reason": "CorruptMedia", "message": "The image is cut short."}}
         else:
             urls = {name: f"{self.url}/media/{'a' * 60}/{name}.jpg" for name in ("medium", "original")}
+            listed = [
+                rendition("medium", urls["medium"], 640, 480),
+                rendition("original", urls["original"], 4000, 3000),
+            ]
+            listed.append(rendition("webp", None) | {"error": {"reason": "Undecodable", "message": "It is damaged."}})
+            body |= {"renditions": listed}
             body |= {"status": "ready", "urls": urls, "display_url": urls["medium"], "width": 4000, "height": 3000}
         return JSONResponse(body | {"progress": None})
 
@@ -101,11 +108,6 @@ class Server:
         page = found[(number - 1) * size : number * size]
         return JSONResponse({"count": len(found), "next": None, "previous": None, "results": page})
 
-    async def file(self, request: Request) -> Response:
-        # The token is the API's alone.
-        assert "Authorization" not in request.headers
-        return Response(b"x" * 12_345, media_type="image/jpeg")
-
     async def foreign(self, _request: Request) -> Response:
         return PlainTextResponse("hello")
 
@@ -114,9 +116,13 @@ class Server:
             Route("/api/media/upload/", self.upload, methods=["POST"]),
             Route("/api/media/{id}/", self.get),
             Route("/api/media/", self.page),
-            Route("/media/{path:path}", self.file),
             Route("/foreign/api/media/{id}/", self.foreign),
         ]
+
+
+def rendition(name: str, url: str | None, width: int | None = None, height: int | None = None) -> dict[str, object]:
+    known = {"mime_type": "image/jpeg", "file_size": 12_345, "error": None} if url else {}
+    return {"name": name, "url": url, "width": width, "height": height} | known
 
 
 def problem(status: int, title: str, detail: str) -> JSONResponse:

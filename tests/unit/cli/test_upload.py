@@ -45,7 +45,7 @@ def test_wait_ends_with_whole_urls_and_their_sizes(server: Any, media: Any, phot
     lines = [line.split() for line in done.stdout.splitlines()]
     assert ["m0", "ready", "image", "4000x3000", "256.0", "kB", "photo.jpg"] in lines
     url = f"{server.url}/media/{'a' * 60}"
-    assert ["medium", "image/jpeg", "12.3", "kB", "-", f"{url}/medium.jpg"] in lines
+    assert ["medium", "image/jpeg", "12.3", "kB", "640x480", f"{url}/medium.jpg"] in lines
     # Only the full-size image has the dimensions that the answer gives.
     assert ["original", "image/jpeg", "12.3", "kB", "4000x3000", f"{url}/original.jpg"] in lines
 
