@@ -103,7 +103,7 @@ class Rendition(Model):
     width: Annotated[int, Field(ge=1, le=16384)] | None = None
     height: Annotated[int, Field(ge=1, le=16384)] | None = None
     quality: Annotated[int, Field(ge=1, le=100)] | None = None
-    crf: Annotated[int, Field(ge=0, le=51)] | None = None
+    crf: Annotated[int, Field(ge=1, le=51)] | None = None
     preset: (
         Annotated[str, StringConstraints(pattern="^(ultrafast|superfast|veryfast|faster|fast|medium|slow)$")] | None
     ) = None

@@ -46,8 +46,9 @@ def arguments(media: Media, rendition: Rendition, place: Workplace) -> list[str]
     """Compose ffmpeg's command line for an MP4: the first moving picture and the first sound, nothing else."""
     source = ffmpeg.input(str(place.source), **command.input_options(media.demuxers))
     width, height = even_size_of(rendition, (media.width or 2, media.height or 2))
-    # ffmpeg turns the picture upright before the first filter.
-    picture = source[str(media.video_stream)].filter("scale", width, height).filter("setsar", 1)
+    # ffmpeg turns the picture upright before the first filter. Phones record the full range of levels, and players
+    # expect the limited one.
+    picture = source[str(media.video_stream)].filter("scale", width, height, out_range="tv").filter("setsar", 1)
     if media.frame_rate and media.frame_rate > MAX_FRAME_RATE:
         picture = picture.filter("fps", MAX_FRAME_RATE)
     streams = [picture]
@@ -94,9 +95,10 @@ def _poster(media: Media, rendition: Rendition, place: Workplace) -> Rendered:
 
 def _grab(media: Media, place: Workplace, frame: Path) -> None:
     """Write one frame, upright and with square pixels, as PNG. Raises MediaError (Undecodable) if there is none."""
-    middle = (media.duration_seconds or 0.0) / 2
+    duration = media.duration_seconds or 0.0
+    wanted = _POSTER_SECONDS if duration > _POSTER_SECONDS else duration / 2
     # The pictures may end before the container does; then the first one is taken.
-    for second in (min(_POSTER_SECONDS, middle), 0.0):
+    for second in (wanted, 0.0):
         # Seeking before the input jumps to the key frame; after it, ffmpeg would decode all that lies before.
         source = ffmpeg.input(str(place.source), ss=f"{second:.3f}", **command.input_options(media.demuxers))
         picture = source[str(media.video_stream)].filter("scale", media.width, media.height).filter("setsar", 1)

@@ -155,3 +155,28 @@ def test_a_sound_plays_everywhere(server: Standalone, tmp_path: Path) -> None:
     (stream,) = inspect(body["urls"]["mp3"], tmp_path / "out.mp3")["streams"]
     assert (stream["codec_name"], stream["sample_rate"], stream["channels"]) == ("mp3", "44100", 1)
     assert abs(int(stream["bit_rate"]) - 128_000) < 2000
+
+
+def test_a_clip_with_the_full_range_of_levels_is_brought_to_that_of_video(server: Standalone, tmp_path: Path) -> None:
+    """Phones record so; played as limited range it would be too dark and too bright."""
+    grey = ["-f", "lavfi", "-i", "color=c=0x404040:size=320x240:rate=25:duration=1"]
+    full = make(
+        tmp_path / "full.mp4",
+        *grey,
+        "-vf",
+        "scale=out_range=pc,format=yuvj420p",
+        "-c:v",
+        "libx264",
+        "-pix_fmt",
+        "yuvj420p",
+    )
+    body = server.finished(server.upload(full)["id"])
+    assert (body["status"], body["error"]) == ("ready", None)
+    (picture,) = inspect(body["urls"]["mp4"], tmp_path / "out.mp4")["streams"]
+    assert picture["pix_fmt"] == "yuv420p"
+    assert picture.get("color_range", "tv") == "tv"
+    frame = make(tmp_path / "frame.png", "-i", str(tmp_path / "out.mp4"), "-frames:v", "1")
+    with Image.open(frame) as image:
+        level = image.convert("L").getpixel((160, 120))
+    assert isinstance(level, int)
+    assert abs(level - 0x40) <= 2
