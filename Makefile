@@ -24,7 +24,7 @@ lint: ## Check the code without running it
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/mypy tests hack/demo.py
+	$(BIN)/mypy tests hack/demo.py benchmarks
 	$(BIN)/lint-imports
 	$(if $(YAML),$(BIN)/yamllint --strict --config-file hack/yamllint.yaml $(YAML))
 	uv lock --check --quiet

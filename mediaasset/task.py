@@ -104,6 +104,8 @@ class Task:
 
     Objects go under `prefix`; documents under `document_prefix`, which is private unless the profile publishes
     documents. `type` is what spec.type demands, `file_name` only serves to compare its extension with the content.
+    Sources lie under uploads/{namespace}/ or one of `foreign_prefixes`, and URLs on public addresses or in one of
+    `allowed_cidrs`.
     """
 
     version: int = VERSION
@@ -120,6 +122,7 @@ class Task:
     renditions: tuple[Rendition, ...] = ()
     limits: dict[Kind, Limits] = field(default_factory=dict)
     allowed_cidrs: tuple[str, ...] = ()
+    foreign_prefixes: tuple[str, ...] = ()
     deadline_seconds: int = 900
 
     def to_json(self) -> str:

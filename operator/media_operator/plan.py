@@ -400,6 +400,7 @@ def _task(asset: MediaAsset, profile: MediaProfile, attempt: int, inputs_hash: s
         renditions=tuple(_task_rendition(rendition) for rendition in _renditions(asset, profile)),
         limits={kind: _task_limits(profile.spec.limits.of(kind)) for kind in Kind},
         allowed_cidrs=settings.allowed_cidrs,
+        foreign_prefixes=settings.foreign_prefixes,
         deadline_seconds=settings.deadline_seconds,
     )
 

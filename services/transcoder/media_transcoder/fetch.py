@@ -52,7 +52,7 @@ def _open(task: Task, bucket: Bucket) -> tuple[int | None, Iterator[bytes]]:
         raise MediaError(Reason.INVALID_TASK, "The task names no source, or two.")
     if source.key is not None:
         # The operator checked it; whoever holds the credentials checks again.
-        if not keys.may_read_source(source.key, task.namespace):
+        if not keys.may_read_source(source.key, task.namespace, task.foreign_prefixes):
             raise MediaError(Reason.SOURCE_FORBIDDEN, "The key of the source lies outside the namespace's uploads.")
         return bucket.read(source.key)
     # HTTP and TLS cost as much start-up time as all else together, and most sources lie in the store.

@@ -29,7 +29,8 @@ class Reporter:
         start, end = SHARES[stage]
         self._percent = max(self._percent, start + (end - start) * min(max(percent, 0.0), 100.0) / 100)
         now = time.monotonic()
-        if stage == self._stage and now - self._written < _SECONDS_BETWEEN_LINES:
+        is_end = self._percent >= 100  # noqa: PLR2004 - percent
+        if stage == self._stage and now - self._written < _SECONDS_BETWEEN_LINES and not is_end:
             return
         self._stage, self._written = stage, now
         line = json.dumps(encode(Progress(stage=stage, percent=round(self._percent, 1))))

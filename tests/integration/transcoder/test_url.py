@@ -1,0 +1,149 @@
+import hashlib
+import io
+import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from PIL import Image
+
+from bench import Bench
+from mediaasset.media import Kind
+from mediaasset.reasons import Reason
+from mediaasset.task import Limits, Source, Task
+
+_BUFFER = io.BytesIO()
+Image.new("RGB", (300, 200), "red").save(_BUFFER, "JPEG")
+PHOTO = _BUFFER.getvalue()
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers by the path; remembers what was asked."""
+
+    asked: list[str]
+
+    def do_GET(self) -> None:
+        self.asked.append(self.path)
+        assert self.headers["Accept-Encoding"] == "identity"
+        assert "Authorization" not in self.headers
+        name, _, rest = self.path.lstrip("/").partition("/")
+        if name == "status":
+            self._answer(int(rest), b"no")
+        elif name == "to":
+            self._answer(302, b"", Location=rest.replace("!", "/"))
+        elif name == "loop":
+            self._answer(302, b"", Location="/loop")
+        elif name == "short":
+            self._answer(200, PHOTO[:100], **{"Content-Length": str(len(PHOTO))})
+        elif name == "gzip":
+            self._answer(200, PHOTO, **{"Content-Encoding": "gzip"})
+        elif name == "endless":
+            self.send_response(200)
+            self.end_headers()
+            chunk = b"\xff\xd8\xff" + bytes(65_533)
+            try:
+                while True:
+                    self.wfile.write(chunk)
+            except OSError:
+                return
+        else:
+            self._answer(200, PHOTO)
+
+    def _answer(self, status: int, body: bytes, **headers: str) -> None:
+        self.send_response(status)
+        for header, value in ({"Content-Length": str(len(body))} | headers).items():
+            self.send_header(header, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def server() -> Iterator[ThreadingHTTPServer]:
+    handler = type("OneHandler", (Handler,), {"asked": []})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
+        thread = threading.Thread(target=running.serve_forever)
+        thread.start()
+        yield running
+        running.shutdown()
+        thread.join()
+
+
+def asked(server: ThreadingHTTPServer) -> list[str]:
+    return server.RequestHandlerClass.asked  # type: ignore[attr-defined,no-any-return]
+
+
+def task_for(bench: Bench, server: ThreadingHTTPServer, path: str, *, host: str = "127.0.0.1") -> Task:
+    task = bench.task(Source(url=f"http://{host}:{server.server_port}/{path}"))
+    return replace(task, allowed_cidrs=("127.0.0.0/8",))
+
+
+def test_a_url_inside_an_allowed_range_is_fetched(bench: Bench, server: ThreadingHTTPServer) -> None:
+    ended = bench.run(task_for(bench, server, "to/!photo%20é.jpg?x=1"))
+    assert ended.code == 0, ended.log
+    assert bench.result().source_info.sha256 == hashlib.sha256(PHOTO).hexdigest()
+    assert len(asked(server)) == 2
+
+
+def test_without_the_range_loopback_is_forbidden_and_never_asked(bench: Bench, server: ThreadingHTTPServer) -> None:
+    for host in ("127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "0x7f000001", "127.1"):
+        task = replace(task_for(bench, server, "photo.jpg", host=host), allowed_cidrs=())
+        assert bench.run(task).reason is Reason.SOURCE_FORBIDDEN, host
+        (bench.store / "work/uid/1/failure-pod.json").unlink()
+    assert asked(server) == []
+
+
+def test_a_redirect_is_checked_like_the_first_address(bench: Bench, server: ThreadingHTTPServer) -> None:
+    # The first address is allowed, the one that it leads to is not, though the same server listens there.
+    task = task_for(bench, server, f"to/http:!!127.0.0.1:{server.server_port}!photo.jpg")
+    allowed = replace(task, allowed_cidrs=("127.0.0.1/32",))
+    assert bench.run(allowed).code == 0
+    (bench.store / "work/uid/1/result.json").unlink()
+    asked(server).clear()
+    other = task_for(bench, server, f"to/http:!!127.0.0.2:{server.server_port}!photo.jpg")
+    assert bench.run(replace(other, allowed_cidrs=("127.0.0.1/32",))).reason is Reason.SOURCE_FORBIDDEN
+    assert len(asked(server)) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("status/404", Reason.SOURCE_NOT_FOUND),
+        ("status/410", Reason.SOURCE_NOT_FOUND),
+        ("status/401", Reason.SOURCE_FORBIDDEN),
+        ("status/403", Reason.SOURCE_FORBIDDEN),
+        ("status/429", Reason.SOURCE_UNAVAILABLE),
+        ("status/500", Reason.SOURCE_UNAVAILABLE),
+        ("status/503", Reason.SOURCE_UNAVAILABLE),
+        ("status/204", Reason.SOURCE_UNAVAILABLE),
+        ("short", Reason.SOURCE_UNAVAILABLE),
+        ("gzip", Reason.SOURCE_UNAVAILABLE),
+        ("loop", Reason.SOURCE_FORBIDDEN),
+        ("to/file:!!!etc!passwd", Reason.SOURCE_FORBIDDEN),
+        ("to/http:!!user:word@127.0.0.1!", Reason.SOURCE_FORBIDDEN),
+        ("to/http:!!127.0.0.1:99999!", Reason.SOURCE_FORBIDDEN),
+    ],
+)
+def test_what_a_server_answers_has_its_reason(
+    bench: Bench, server: ThreadingHTTPServer, path: str, reason: Reason
+) -> None:
+    ended = bench.run(task_for(bench, server, path))
+    assert ended.reason is reason, ended.log
+    assert bench.objects("media/") == []
+    assert len(asked(server)) <= 4
+
+
+def test_a_body_without_an_end_is_counted(bench: Bench, server: ThreadingHTTPServer) -> None:
+    task = bench.with_limits(task_for(bench, server, "endless"), Kind.IMAGE, Limits(max_bytes=1_000_000))
+    assert bench.run(replace(task, type=Kind.IMAGE)).reason is Reason.SOURCE_TOO_LARGE
+
+
+def test_nobody_listening_is_unavailable(bench: Bench, server: ThreadingHTTPServer) -> None:
+    task = task_for(bench, server, "photo.jpg")
+    server.socket.close()
+    server.socket = socket.socket()
+    assert bench.run(task).reason is Reason.SOURCE_UNAVAILABLE
