@@ -18,7 +18,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import naive
-
 from mediaasset.media import Kind
 from mediaasset.task import Fit, Format, Limits, Rendition
 
