@@ -12,12 +12,10 @@ import typing
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from functools import cache
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from mediaasset.media import Kind
 from mediaasset.reasons import MediaError, Reason
-
-T = TypeVar("T")
 
 #: Raised only when an old reader would misunderstand a new document.
 VERSION = 1
@@ -98,8 +96,31 @@ class Source:
     sha256: str | None = None
 
 
+class _Document:
+    """What is exchanged as JSON on its own; it carries a version."""
+
+    __slots__ = ()
+
+    def to_json(self) -> str:
+        """Write it as JSON."""
+        return json.dumps(encode(self), separators=(",", ":"), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Self:
+        """Read one; raises MediaError (InvalidTask) for anything that is not one of this version."""
+        try:
+            body = json.loads(text)
+            version = body["version"]
+            if version != VERSION:
+                message = f"{cls.__name__} has version {version}, this program reads {VERSION}."
+                raise MediaError(Reason.INVALID_TASK, message)
+            return typing.cast("Self", decode(cls, body))
+        except (TypeError, ValueError, KeyError, AttributeError, RecursionError) as error:
+            raise MediaError(Reason.INVALID_TASK, f"not a {cls.__name__}: {error}.") from error
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
+class Task(_Document):
     """All that one attempt needs to know, except the credentials of the store.
 
     Objects go under `prefix`; documents under `document_prefix`, which is private unless the profile publishes
@@ -124,15 +145,6 @@ class Task:
     allowed_cidrs: tuple[str, ...] = ()
     foreign_prefixes: tuple[str, ...] = ()
     deadline_seconds: int = 900
-
-    def to_json(self) -> str:
-        """Write the Task as JSON."""
-        return json.dumps(encode(self), separators=(",", ":"), sort_keys=True)
-
-    @classmethod
-    def from_json(cls, text: str | bytes) -> Self:
-        """Read a Task; raises MediaError (InvalidTask) for anything that is not one of this version."""
-        return _read(cls, text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,7 +179,7 @@ class RenditionResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
+class Result(_Document):
     """The commit mark: written last, once, when everything that it names lies in the store."""
 
     version: int = VERSION
@@ -178,18 +190,9 @@ class Result:
     renditions: tuple[RenditionResult, ...]
     thumb_hash: str | None = None
 
-    def to_json(self) -> str:
-        """Write the Result as JSON."""
-        return json.dumps(encode(self), separators=(",", ":"), sort_keys=True)
-
-    @classmethod
-    def from_json(cls, text: str | bytes) -> Self:
-        """Read a Result; raises MediaError (InvalidTask) for anything that is not one of this version."""
-        return _read(cls, text)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
+class Failure(_Document):
     """Why one pod of an attempt gave up; source_info is what the probe had found until then."""
 
     version: int = VERSION
@@ -199,15 +202,6 @@ class Failure:
     reason: Reason
     message: str
     source_info: SourceInfo | None = None
-
-    def to_json(self) -> str:
-        """Write the Failure as JSON."""
-        return json.dumps(encode(self), separators=(",", ":"), sort_keys=True)
-
-    @classmethod
-    def from_json(cls, text: str | bytes) -> Self:
-        """Read a Failure; raises MediaError (InvalidTask) for anything that is not one of this version."""
-        return _read(cls, text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -270,16 +264,3 @@ def _hints(kind: type) -> dict[str, Any]:
 def _camel(name: str) -> str:
     head, *rest = name.split("_")
     return head + "".join(word.capitalize() for word in rest)
-
-
-def _read(kind: type[T], text: str | bytes) -> T:
-    try:
-        body = json.loads(text)
-        version = body["version"]
-        if version != VERSION:
-            raise MediaError(
-                Reason.INVALID_TASK, f"{kind.__name__} has version {version}, this program reads {VERSION}."
-            )
-        return typing.cast("T", decode(kind, body))
-    except (TypeError, ValueError, KeyError, AttributeError, RecursionError) as error:
-        raise MediaError(Reason.INVALID_TASK, f"not a {kind.__name__}: {error}.") from error

@@ -9,16 +9,16 @@ from datetime import datetime, timedelta
 from media_operator.actions import Action, CopyObject, DeletePrefix, Plan, Release, StartJob, StopJob, WriteTombstone
 from media_operator.observe import Observed
 from media_operator.settings import Settings
+from media_operator.tasks import prefix_of, renditions_of, task_of
 from mediaasset import keys
 from mediaasset.assets import Event
 from mediaasset.jobs import Job, JobPhase
 from mediaasset.media import Kind
 from mediaasset.names import REPROCESS_ANNOTATION, job_name
 from mediaasset.reasons import TABLE, Reason, Retry
-from mediaasset.spec import DeletionPolicy, KindLimits, MediaAsset, MediaProfile, Rendition, Visibility, digest
+from mediaasset.spec import DeletionPolicy, MediaAsset, MediaProfile, Visibility, digest
 from mediaasset.status import Condition, ConditionType, RenditionStatus, SourceInfo, Status, condition
-from mediaasset.task import Limits, RenditionState, Result, Source, Task, encode
-from mediaasset.task import Rendition as TaskRendition
+from mediaasset.task import RenditionState, Result, encode
 from mediaasset.task import SourceInfo as ProbedSource
 
 #: How long until an asset whose profile does not exist is looked at again, in seconds.
@@ -96,13 +96,13 @@ class _Planner:
             return self._stall(Reason.SOURCE_FORBIDDEN, f"The key lies outside {keys.UPLOADS}/{self.asset.key[0]}/.")
         if self.spec.suspend:
             return self._suspend()
-        inputs_hash = digest(self.spec.source, self.spec.type, *_renditions(self.asset, profile))
+        inputs_hash = digest(self.spec.source, self.spec.type, *renditions_of(self.asset, profile))
         # The attempt after the recorded one may be ours already, started just before a crash: then it is that one.
         attempt = self.status.attempt + 1
         is_started = bool(self.observed.job(attempt, inputs_hash) or self.observed.result(attempt, inputs_hash))
         if not is_started:
             attempt = max(self.observed.attempts | {self.status.attempt}) + 1
-        task = _task(self.asset, profile, attempt, inputs_hash, self.settings)
+        task = task_of(self.asset, profile, attempt, inputs_hash, self.settings)
         name = job_name(task.uid, inputs_hash, attempt)
         stale = tuple(StopJob(job.name) for job in self.observed.jobs if job.is_active and job.name != name)
         start = () if is_started else (StartJob(name, task),)
@@ -135,7 +135,7 @@ class _Planner:
         }
 
     def _pending(self, profile: MediaProfile) -> tuple[RenditionStatus, ...]:
-        wanted = _renditions(self.asset, profile)
+        wanted = renditions_of(self.asset, profile)
         kind = self.spec.type
         return tuple(RenditionStatus(name=r.name, state=RenditionState.PENDING) for r in wanted if r.for_ is kind)
 
@@ -174,7 +174,7 @@ class _Planner:
         result = self.observed.result(self.status.attempt, self.status.inputs_hash)
         if result is None:
             return None
-        own = [_prefix(self.asset, self.settings, public=public) for public in (True, False)]
+        own = [prefix_of(self.asset, self.settings, public=public) for public in (True, False)]
         named = [r for r in result.renditions if r.key is not None or r.state is RenditionState.READY]
         return result if all(r.key is not None and keys.lies_under(r.key, *own) for r in named) else None
 
@@ -236,7 +236,7 @@ class _Planner:
         This waits for the end of an attempt that runs: it may be writing to the prefix that is to be deleted.
         """
         public = self._is_public(status)
-        source, target = (_prefix(self.asset, self.settings, public=flag) for flag in (not public, public))
+        source, target = (prefix_of(self.asset, self.settings, public=flag) for flag in (not public, public))
         misplaced = [r.key for r in status.renditions if r.key is not None and r.key.startswith(source)]
         if misplaced:
             return self._move(status, {key: keys.move(key, source=source, target=target) for key in misplaced})
@@ -285,7 +285,7 @@ class _Planner:
         actions.append(WriteTombstone(keys.tombstone(namespace, name), body))
         actions.append(DeletePrefix(keys.work_prefix(uid)))
         if self.spec.deletion_policy is DeletionPolicy.DELETE:
-            actions += [DeletePrefix(_prefix(self.asset, self.settings, public=public)) for public in (True, False)]
+            actions += [DeletePrefix(prefix_of(self.asset, self.settings, public=public)) for public in (True, False)]
             actions.append(DeletePrefix(keys.uploads_of(namespace, name)))
         return Plan(actions=(*actions, Release()), status=self.status)
 
@@ -329,15 +329,6 @@ def _is_stalled_for_profile(status: Status) -> bool:
     return stalled is not None and stalled.reason is Reason.PROFILE_NOT_FOUND
 
 
-def _renditions(asset: MediaAsset, profile: MediaProfile) -> tuple[Rendition, ...]:
-    return asset.spec.renditions or profile.spec.renditions
-
-
-def _prefix(asset: MediaAsset, settings: Settings, *, public: bool) -> str:
-    tenant = "" if settings.single_tenant else asset.key[0]
-    return keys.asset_prefix(public=public, tenant=tenant, public_path=asset.spec.public_path, uid=asset.metadata.uid)
-
-
 def _unready(asset: MediaAsset, now: datetime, reason: Reason, message: str) -> list[Condition]:
     generation = asset.metadata.generation
     return [
@@ -360,7 +351,7 @@ def _first_published(asset: MediaAsset, now: datetime) -> list[Condition]:
 
 def _with_urls(asset: MediaAsset, status: Status, settings: Settings) -> Status:
     """Derive every URL from the keys, so that a changed base URL or visibility changes them all."""
-    prefix = _prefix(asset, settings, public=True)
+    prefix = prefix_of(asset, settings, public=True)
     base = str(settings.public_base_url)
     renditions = tuple(
         r.model_copy(update={"url": keys.public_url(base, r.key) if r.key and r.key.startswith(prefix) else None})
@@ -375,39 +366,3 @@ def _with_urls(asset: MediaAsset, status: Status, settings: Settings) -> Status:
             "thumbnail_url": ready.get(THUMBNAIL),
         }
     )
-
-
-def _task(asset: MediaAsset, profile: MediaProfile, attempt: int, inputs_hash: str, settings: Settings) -> Task:
-    spec = asset.spec
-    stored = spec.source.object
-    source = (
-        Source(key=stored.key, size_bytes=stored.size_bytes, sha256=stored.sha256)
-        if stored
-        else Source(url=spec.source.url)
-    )
-    is_public = spec.visibility is Visibility.PUBLIC
-    return Task(
-        uid=asset.metadata.uid,
-        namespace=asset.key[0],
-        name=asset.key[1],
-        attempt=attempt,
-        inputs_hash=inputs_hash,
-        source=source,
-        type=spec.type,
-        file_name=spec.original_file_name,
-        prefix=_prefix(asset, settings, public=is_public),
-        document_prefix=_prefix(asset, settings, public=is_public and profile.spec.public_documents),
-        renditions=tuple(_task_rendition(rendition) for rendition in _renditions(asset, profile)),
-        limits={kind: _task_limits(profile.spec.limits.of(kind)) for kind in Kind},
-        allowed_cidrs=settings.allowed_cidrs,
-        foreign_prefixes=settings.foreign_prefixes,
-        deadline_seconds=settings.deadline_seconds,
-    )
-
-
-def _task_rendition(rendition: Rendition) -> TaskRendition:
-    return TaskRendition(kind=rendition.for_, **rendition.model_dump(exclude={"for_"}))
-
-
-def _task_limits(limits: KindLimits) -> Limits:
-    return Limits(**limits.model_dump())

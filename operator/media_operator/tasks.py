@@ -1,0 +1,56 @@
+"""The Task of an attempt, from the asset and its profile. Pure."""
+
+from media_operator.settings import Settings
+from mediaasset import keys
+from mediaasset.media import Kind
+from mediaasset.spec import KindLimits, MediaAsset, MediaProfile, Rendition, Visibility
+from mediaasset.task import Limits, Source, Task
+from mediaasset.task import Rendition as TaskRendition
+
+
+def renditions_of(asset: MediaAsset, profile: MediaProfile) -> tuple[Rendition, ...]:
+    """Return what is asked for: the asset's own renditions, else those of the profile."""
+    return asset.spec.renditions or profile.spec.renditions
+
+
+def prefix_of(asset: MediaAsset, settings: Settings, *, public: bool) -> str:
+    """Return the prefix of the keys of all its renditions, public or private ones."""
+    tenant = "" if settings.single_tenant else asset.key[0]
+    return keys.asset_prefix(public=public, tenant=tenant, public_path=asset.spec.public_path, uid=asset.metadata.uid)
+
+
+def task_of(asset: MediaAsset, profile: MediaProfile, attempt: int, inputs_hash: str, settings: Settings) -> Task:
+    """Return all that a transcoder needs to know for this attempt."""
+    spec = asset.spec
+    stored = spec.source.object
+    source = (
+        Source(key=stored.key, size_bytes=stored.size_bytes, sha256=stored.sha256)
+        if stored
+        else Source(url=spec.source.url)
+    )
+    is_public = spec.visibility is Visibility.PUBLIC
+    return Task(
+        uid=asset.metadata.uid,
+        namespace=asset.key[0],
+        name=asset.key[1],
+        attempt=attempt,
+        inputs_hash=inputs_hash,
+        source=source,
+        type=spec.type,
+        file_name=spec.original_file_name,
+        prefix=prefix_of(asset, settings, public=is_public),
+        document_prefix=prefix_of(asset, settings, public=is_public and profile.spec.public_documents),
+        renditions=tuple(_task_rendition(rendition) for rendition in renditions_of(asset, profile)),
+        limits={kind: _task_limits(profile.spec.limits.of(kind)) for kind in Kind},
+        allowed_cidrs=settings.allowed_cidrs,
+        foreign_prefixes=settings.foreign_prefixes,
+        deadline_seconds=settings.deadline_seconds,
+    )
+
+
+def _task_rendition(rendition: Rendition) -> TaskRendition:
+    return TaskRendition(kind=rendition.for_, **rendition.model_dump(exclude={"for_"}))
+
+
+def _task_limits(limits: KindLimits) -> Limits:
+    return Limits(**limits.model_dump())
