@@ -65,6 +65,8 @@ _BY_EXTENSION = {extension: media for media in MEDIA_TYPES for extension in medi
 
 _MATROSKA = b"\x1aE\xdf\xa3"
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+#: Names of parts that begin an Office document; their order is free.
+_OOXML_MARKS = (b"[Content_Types].xml", b"_rels/.rels", b"word/", b"xl/", b"ppt/", b"docProps/")
 _AUDIO_BRANDS = (b"M4A ", b"M4B ", b"M4P ")
 #: Bytes that plain text does not hold: C0 controls except tab, newline, form feed, return and escape.
 _NOT_TEXT = bytes(set(range(32)) - {9, 10, 12, 13, 27}) + b"\x7f"
@@ -118,15 +120,15 @@ def sniff(head: bytes, *, declared_text: bool = False) -> MediaType | None:  # n
         return _BY_MIME["audio/amr"]
     if head.startswith(b"ID3"):
         return _BY_MIME["audio/mpeg"]
-    if len(head) > 1 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0:  # noqa: PLR2004 - the 11 sync bits of MPEG audio
-        return _mpeg_audio(head[1])
+    if _is_mpeg_sync(head) and (found := _mpeg_audio(head[1])):
+        return found
     if head.startswith(b"BM") and head[6:10] == b"\0\0\0\0":
         return _BY_MIME["image/bmp"]
     if head.lstrip(b"\0\t\n\r\f ").startswith(b"%PDF-"):
         return _BY_MIME["application/pdf"]
     if head.startswith(_OLE):
         return _BY_MIME["application/msword"]
-    if head.startswith(b"PK\x03\x04") and (b"[Content_Types].xml" in head or b"_rels/.rels" in head):
+    if head.startswith(b"PK\x03\x04") and any(mark in head for mark in _OOXML_MARKS):
         return _BY_EXTENSION["docx"]
     if declared_text and looks_like_text(head):
         return _BY_MIME["text/plain"]
@@ -151,6 +153,11 @@ def _iso_media(brand: bytes) -> MediaType | None:
     if brand[:3] in (b"hei", b"hev", b"avi", b"mif", b"msf"):
         return None
     return _BY_MIME["video/mp4"]
+
+
+def _is_mpeg_sync(head: bytes) -> bool:
+    """Tell whether the 11 bits are set that begin a frame of MPEG audio; the mark of UTF-16 begins so as well."""
+    return len(head) > 1 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0  # noqa: PLR2004 - the bits
 
 
 def _mpeg_audio(second: int) -> MediaType | None:

@@ -29,7 +29,7 @@ def _translated(call: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, Corout
     async def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return await call(*args, **kwargs)
-        except BaseError as error:
+        except (BaseError, OSError) as error:
             raise store_error(error) from error
 
     return wrapper

@@ -16,8 +16,9 @@ from pydantic.alias_generators import to_camel
 
 from mediaasset import keys
 from mediaasset.media import Kind
-from mediaasset.names import API_VERSION, ASSET_KIND, PROFILE_KIND
-from mediaasset.status import Status
+from mediaasset.names import API_VERSION, ASSET_KIND, PROFILE_KIND, REPROCESS_ANNOTATION
+from mediaasset.reasons import Reason
+from mediaasset.status import ConditionType, Status
 from mediaasset.task import Fit, Format
 
 DNS_LABEL = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
@@ -199,6 +200,27 @@ class MediaAsset(Model):
     def deleted_at(self) -> datetime | None:
         """Return when it was deleted; it then only lives until its objects are gone."""
         return self.metadata.deletion_timestamp
+
+    @property
+    def wants_reprocess(self) -> bool:
+        """Tell whether the annotation asks for an attempt that was not made yet."""
+        asked = self.metadata.annotations.get(REPROCESS_ANNOTATION)
+        return asked is not None and asked != self.status.last_handled_reprocess
+
+    @property
+    def is_final(self) -> bool:
+        """Tell whether the status is the last word on what is asked now: only a change makes a difference."""
+        status = self.status
+        stalled = status.condition(ConditionType.STALLED)
+        # A profile that is missing may appear without a change of the asset.
+        is_stalled = stalled is not None and stalled.reason is not Reason.PROFILE_NOT_FOUND
+        return (
+            self.deleted_at is None
+            and status.observed_generation == self.metadata.generation
+            and not self.wants_reprocess
+            and not status.is_true(ConditionType.RECONCILING)
+            and (status.is_true(ConditionType.READY) or is_stalled)
+        )
 
 
 class KindLimits(Model):

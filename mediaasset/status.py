@@ -1,6 +1,6 @@
 """The status of a MediaAsset: what the operator last saw. Frozen; changed by making a new one."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Self
@@ -139,3 +139,13 @@ def condition(
         observed_generation=generation,
         last_transition_time=now,
     )
+
+
+#: Which rendition a person is shown first, by name.
+DISPLAY_ORDER = ("mp4", "mp3", "medium", "large", "original", "webp", "small")
+
+
+def displayed(urls: Mapping[str, str | None]) -> str | None:
+    """Return the URL of the rendition that a person is shown first, of those that there are."""
+    name = next((name for name in DISPLAY_ORDER if name in urls), next(iter(urls), None))
+    return urls[name] if name is not None else None

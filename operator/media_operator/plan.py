@@ -4,6 +4,8 @@ The decision is level-based: it never asks what happened, only what is. Whoever 
 between the last one and the write of the status, is followed by a plan that names the rest.
 """
 
+from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from media_operator.actions import Action, CopyObject, DeletePrefix, Plan, Release, StartJob, StopJob, WriteTombstone
@@ -17,7 +19,15 @@ from mediaasset.media import Kind
 from mediaasset.names import REPROCESS_ANNOTATION, job_name
 from mediaasset.reasons import TABLE, Reason, Retry
 from mediaasset.spec import DeletionPolicy, MediaAsset, MediaProfile, Visibility, digest
-from mediaasset.status import Condition, ConditionType, RenditionStatus, SourceInfo, Status, condition
+from mediaasset.status import (
+    Condition,
+    ConditionType,
+    RenditionStatus,
+    SourceInfo,
+    Status,
+    condition,
+    displayed,
+)
 from mediaasset.task import RenditionState, Result, encode
 from mediaasset.task import SourceInfo as ProbedSource
 
@@ -26,28 +36,26 @@ PROFILE_RECHECK_SECONDS = 60.0
 #: How long until a queued asset is looked at again if nothing wakes it, in seconds.
 QUEUE_RECHECK_SECONDS = 30.0
 
-#: Which rendition a person is shown first, by name; `status.url` and `display_url` are made from it.
-DISPLAY_ORDER = ("medium", "mp4", "mp3", "large", "original", "webp", "small")
 THUMBNAIL = "thumbnail"
 
 
 def is_settled(asset: MediaAsset, settings: Settings) -> bool:
     """Tell from the asset alone that there is nothing to do, so that a resync of finished assets reads nothing more."""
-    status = asset.status
-    return (
-        asset.deleted_at is None
-        and status.observed_generation == asset.metadata.generation
-        and (status.is_true(ConditionType.READY) or status.is_true(ConditionType.STALLED))
-        and not _wants_reprocess(asset)
-        and not _is_stalled_for_profile(status)
-        and not _is_moving(status)
-        and _with_urls(asset, status, settings) == status
-    )
+    return asset.is_final and _with_urls(asset, asset.status, settings) == asset.status
 
 
 def plan(asset: MediaAsset, observed: Observed, now: datetime, settings: Settings) -> Plan:
     """Decide what comes next. Calling it again on the state that its Plan leads to gives a Plan without actions."""
     return _Planner(asset, observed, now, settings).plan()
+
+
+def without(decided: Plan, lost: Iterable[str]) -> Plan:
+    """Return the Plan with those renditions failed whose objects are gone, by the keys that they were to have."""
+    gone = frozenset(lost)
+    text = "Its object is gone: ask for reprocessing."
+    failed = {"state": RenditionState.FAILED, "reason": Reason.INTERNAL, "message": text, "key": None, "url": None}
+    renditions = tuple(r.model_copy(update=failed) if r.key in gone else r for r in decided.status.renditions)
+    return replace(decided, status=decided.status.model_copy(update={"renditions": renditions}))
 
 
 def queued(asset: MediaAsset, now: datetime) -> Plan:
@@ -65,19 +73,32 @@ class _Planner:
     def plan(self) -> Plan:
         if self.asset.deleted_at is not None:
             return self._delete()
+        if any(job.is_active for job in self.observed.jobs):
+            # It may be writing to the prefix that a move would delete.
+            return self._next()
+        moves = self._moves(self.status)
+        if moves:
+            return self._move(self.status, moves)
+        decided = self._next()
         if _is_moving(self.status):
-            return self._serve(self.status)
+            old = DeletePrefix(self._other_prefix(self.status))
+            return replace(decided, actions=(old, *decided.actions))
+        return decided
+
+    def _next(self) -> Plan:
         if self._must_start():
             return self._start()
-        if self.status.completion_time is not None:
-            return self._serve(self.status)
-        return self._follow()
+        if self.status.completion_time is None:
+            return self._follow()
+        if self.status.is_true(ConditionType.STALLED):
+            return Plan(status=self._seen(self.status.with_conditions([], absent=[ConditionType.RECONCILING])))
+        return self._publish(self.status)
 
     # Starting
 
     def _must_start(self) -> bool:
         changed = self.status.request_hash != _request_hash(self.asset)
-        return changed or _wants_reprocess(self.asset) or self._is_due()
+        return changed or self.asset.wants_reprocess or self._is_due()
 
     def _is_due(self) -> bool:
         """Tell whether the pause after a failed attempt is over, and its Result did not turn up after all."""
@@ -87,13 +108,11 @@ class _Planner:
     def _start(self) -> Plan:
         profile = self.observed.profile
         if profile is None:
-            name = self.spec.profile_name or "(default)"
-            return self._stall(
-                Reason.PROFILE_NOT_FOUND, f"There is no MediaProfile {name}.", requeue=PROFILE_RECHECK_SECONDS
-            )
+            text = f"There is no MediaProfile {self.spec.profile_name or '(default)'}."
+            return self._refuse(Reason.PROFILE_NOT_FOUND, text, requeue=PROFILE_RECHECK_SECONDS)
         key = self.spec.source.object.key if self.spec.source.object else None
         if key and not keys.may_read_source(key, self.asset.key[0], self.settings.foreign_prefixes):
-            return self._stall(Reason.SOURCE_FORBIDDEN, f"The key lies outside {keys.UPLOADS}/{self.asset.key[0]}/.")
+            return self._refuse(Reason.SOURCE_FORBIDDEN, f"The key lies outside {keys.UPLOADS}/{self.asset.key[0]}/.")
         if self.spec.suspend:
             return self._suspend()
         inputs_hash = digest(self.spec.source, self.spec.type, *renditions_of(self.asset, profile))
@@ -108,8 +127,14 @@ class _Planner:
         start = () if is_started else (StartJob(name, task),)
         return Plan(actions=(*stale, *start), status=self._started(attempt, inputs_hash, name, profile))
 
+    def _refuse(self, reason: Reason, text: str, requeue: float | None = None) -> Plan:
+        """Stall what cannot be started, and stop what still works on an earlier request."""
+        stalled = self._stall(reason, text, self.status, requeue)
+        stale = tuple(StopJob(job.name) for job in self.observed.jobs if job.is_active)
+        return replace(stalled, actions=(*stale, *stalled.actions))
+
     def _started(self, attempt: int, inputs_hash: str, name: str, profile: MediaProfile) -> Status:
-        is_retry = self.status.request_hash == _request_hash(self.asset) and not _wants_reprocess(self.asset)
+        is_retry = self.status.request_hash == _request_hash(self.asset) and not self.asset.wants_reprocess
         status = self.status.model_copy(
             update={
                 **self._handled(),
@@ -151,7 +176,11 @@ class _Planner:
             return self._succeed(result)
         if self.status.retry_time is not None:
             pause = (self.status.retry_time - self.now).total_seconds()
-            return Plan(status=self._seen(self.status), requeue_seconds=max(pause, 0.0))
+            # Said anew, for a move may have taken the place of the condition.
+            text = f"Attempt {self.status.attempt} failed; the next one follows."
+            waiting = self._condition(ConditionType.RECONCILING, status=True, reason=Reason.RETRYING, message=text)
+            status = self.status.with_conditions([waiting])
+            return Plan(status=self._seen(status), requeue_seconds=max(pause, 0.0))
         job = self.observed.job(self.status.attempt, self.status.inputs_hash)
         if job is not None and job.is_active:
             running = self._unready(Reason.TRANSCODING, f"Attempt {self.status.attempt}.")
@@ -189,7 +218,7 @@ class _Planner:
                 "retry_time": None,
             }
         )
-        return self._serve(status)
+        return self._publish(status)
 
     def _fail(self, reason: Reason, message: str = "", probed: ProbedSource | None = None) -> Plan:
         text = message or TABLE[reason].text
@@ -202,65 +231,74 @@ class _Planner:
 
     def _retry(self, reason: Reason, text: str, status: Status) -> Plan:
         pause = self.settings.backoff_seconds * 2 ** (status.failed_attempts - 1)
-        note = f"Attempt {status.attempt} failed: {text} The next one follows in {pause:.0f} s."
+        note = f"Attempt {status.attempt} failed; the next one follows."
         failing = [
             self._condition(ConditionType.READY, status=False, reason=reason, message=text),
             self._condition(ConditionType.RECONCILING, status=True, reason=Reason.RETRYING, message=note),
         ]
         waiting = status.with_conditions(failing).model_copy(update={"retry_time": self.now + timedelta(seconds=pause)})
-        return Plan(status=self._seen(waiting), events=(Event(reason, note, warning=True),), requeue_seconds=pause)
+        return Plan(
+            status=self._seen(waiting), events=(Event(reason, f"{note} {text}", warning=True),), requeue_seconds=pause
+        )
 
-    def _stall(self, reason: Reason, text: str, status: Status | None = None, requeue: float | None = None) -> Plan:
+    def _stall(self, reason: Reason, text: str, status: Status, requeue: float | None = None) -> Plan:
         before = self.status.condition(ConditionType.STALLED)
         is_news = before is None or (before.reason, before.message) != (reason, text)
         # A profile may appear without a change to the asset, so its absence leaves the request unhandled.
         handled = {} if reason is Reason.PROFILE_NOT_FOUND else self._handled()
         completed = self.now if is_news else self.status.completion_time
-        stalled = (status or self.status).model_copy(
-            update={**handled, "completion_time": completed, "retry_time": None}
-        )
+        stalled = status.model_copy(update={**handled, "completion_time": completed, "retry_time": None})
         conditions = [
             self._condition(ConditionType.READY, status=False, reason=reason, message=text),
             self._condition(ConditionType.STALLED, status=True, reason=reason, message=text),
             *_first_published(self.asset, self.now),
         ]
         stalled = stalled.with_conditions(conditions, absent=[ConditionType.RECONCILING])
-        events = (Event(reason, text, warning=True),) if is_news else ()
-        return Plan(status=self._seen(stalled), events=events, requeue_seconds=requeue)
+        news = Event(reason, text, warning=True) if is_news else None
+        return replace(self._end(stalled, news), requeue_seconds=requeue)
 
     # Serving what is finished
 
-    def _serve(self, status: Status) -> Plan:
-        """Bring the objects to where the visibility wants them: copy, and once that is recorded, delete.
-
-        This waits for the end of an attempt that runs: it may be writing to the prefix that is to be deleted.
-        """
-        public = self._is_public(status)
-        source, target = (prefix_of(self.asset, self.settings, public=flag) for flag in (not public, public))
-        misplaced = [r.key for r in status.renditions if r.key is not None and r.key.startswith(source)]
-        if misplaced:
-            return self._move(status, {key: keys.move(key, source=source, target=target) for key in misplaced})
-        # A run that ends after the asset was made private leaves what was public before it.
-        was_public = not public and not self.status.is_true(ConditionType.READY)
-        old = (DeletePrefix(source),) if was_public or _is_moving(self.status) else ()
-        if status.is_true(ConditionType.STALLED):
-            stalled = status.with_conditions([], absent=[ConditionType.RECONCILING])
-            return Plan(actions=old, status=self._seen(stalled))
+    def _publish(self, status: Status) -> Plan:
         text = f"{sum(r.state is RenditionState.READY for r in status.renditions)} renditions are published."
         ready = status.with_conditions(
             [self._condition(ConditionType.READY, status=True, reason=Reason.READY, message=text), self._published()],
             absent=[ConditionType.RECONCILING, ConditionType.STALLED],
         )
-        news = () if self.status.is_true(ConditionType.READY) else (Event(Reason.READY, text),)
-        return Plan(actions=old, status=self._seen(ready), events=news)
+        is_news = not self.status.is_true(ConditionType.READY)
+        return self._end(ready, Event(Reason.READY, text) if is_news else None)
+
+    def _end(self, status: Status, news: Event | None) -> Plan:
+        """End an attempt, well or not: with every object where the visibility wants it, and none elsewhere.
+
+        A run that ends after the asset was made private leaves what was public before it, and a run that fails leaves
+        what it had published until then.
+        """
+        moves = self._moves(status)
+        if moves:
+            return self._move(status, moves)
+        ends_urls = news is not None and not self._is_public(status) and not _is_moving(self.status)
+        old = (DeletePrefix(self._other_prefix(status)),) if ends_urls else ()
+        return Plan(actions=old, status=self._seen(status), events=(news,) if news else ())
+
+    def _moves(self, status: Status) -> dict[str, str]:
+        """Return the keys that lie where the visibility does not want them, and those that they are to have."""
+        source = self._other_prefix(status)
+        target = prefix_of(self.asset, self.settings, public=self._is_public(status))
+        misplaced = [r.key for r in status.renditions if r.key is not None and r.key.startswith(source)]
+        return {key: keys.move(key, source=source, target=target) for key in misplaced}
+
+    def _other_prefix(self, status: Status) -> str:
+        return prefix_of(self.asset, self.settings, public=not self._is_public(status))
 
     def _move(self, status: Status, moves: dict[str, str]) -> Plan:
+        """Copy; the plan that follows the record of it deletes what was copied."""
         renditions = tuple(
             r.model_copy(update={"key": moves[r.key]}) if r.key in moves else r for r in status.renditions
         )
         text = TABLE[Reason.MOVING].text
         conditions = [self._condition(ConditionType.RECONCILING, status=True, reason=Reason.MOVING, message=text)]
-        if not status.is_true(ConditionType.STALLED):
+        if status.completion_time is not None and not status.is_true(ConditionType.STALLED):
             conditions += [
                 self._condition(ConditionType.READY, status=False, reason=Reason.MOVING, message=text),
                 self._published(),
@@ -314,19 +352,9 @@ def _request_hash(asset: MediaAsset) -> str:
     return digest(spec.source, spec.type, spec.profile_name, *spec.renditions)
 
 
-def _wants_reprocess(asset: MediaAsset) -> bool:
-    asked = asset.metadata.annotations.get(REPROCESS_ANNOTATION)
-    return asked is not None and asked != asset.status.last_handled_reprocess
-
-
 def _is_moving(status: Status) -> bool:
     reconciling = status.condition(ConditionType.RECONCILING)
     return reconciling is not None and reconciling.reason is Reason.MOVING
-
-
-def _is_stalled_for_profile(status: Status) -> bool:
-    stalled = status.condition(ConditionType.STALLED)
-    return stalled is not None and stalled.reason is Reason.PROFILE_NOT_FOUND
 
 
 def _unready(asset: MediaAsset, now: datetime, reason: Reason, message: str) -> list[Condition]:
@@ -358,11 +386,10 @@ def _with_urls(asset: MediaAsset, status: Status, settings: Settings) -> Status:
         for r in status.renditions
     )
     ready = {r.name: r.url for r in renditions if r.state is RenditionState.READY}
-    shown = next((name for name in DISPLAY_ORDER if name in ready), next(iter(ready), None))
     return status.model_copy(
         update={
             "renditions": renditions,
-            "url": ready.get(shown) if shown else None,
+            "url": displayed(ready),
             "thumbnail_url": ready.get(THUMBNAIL),
         }
     )

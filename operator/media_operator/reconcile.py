@@ -7,13 +7,12 @@ from datetime import datetime
 from media_operator.actions import Action, CopyObject, DeletePrefix, Plan, Release, StartJob, StopJob, WriteTombstone
 from media_operator.admit import Caps, Waiting, admit
 from media_operator.observe import MAX_DOCUMENT_BYTES, Observed, observe
-from media_operator.plan import is_settled, plan, queued
+from media_operator.plan import is_settled, plan, queued, without
 from media_operator.settings import Settings
 from mediaasset import keys
 from mediaasset.assets import Assets, ConflictError, NotFoundError
 from mediaasset.jobs import Jobs
 from mediaasset.names import WAKE_ANNOTATION
-from mediaasset.reasons import MediaError, Reason
 from mediaasset.spec import MediaAsset, MediaProfile
 from mediaasset.store import Store
 
@@ -49,13 +48,17 @@ class Reconciler:
         if is_settled(asset, self._settings):
             await self._wake_next()
             return None
-        decided = plan(asset, await self._observe(asset), self._now(), self._settings)
         try:
+            decided = plan(asset, await self._observe(asset), self._now(), self._settings)
             return await self._carry_out(asset, decided)
         except ConflictError:
             return 0.0
         except NotFoundError:
             return None
+        except Exception:
+            # It queues again behind the others, which must not wait for an asset that cannot be started.
+            self._waiting.pop(asset.key, None)
+            raise
 
     async def _observe(self, asset: MediaAsset) -> Observed:
         # Jobs before their results: a Job that is seen to have succeeded has written its Result before.
@@ -63,8 +66,9 @@ class Reconciler:
         jobs = await self._jobs.of_asset(uid)
         work: dict[str, bytes] = {}
         async for item in self._store.list(keys.work_prefix(uid)):
-            body = await self._store.read(item.key, max_bytes=MAX_DOCUMENT_BYTES) if _is_document(item.key) else None
-            work[item.key] = body or b""
+            # One that is too large is none of ours, but its attempt is used.
+            is_read = item.key.endswith(".json") and item.size_bytes <= MAX_DOCUMENT_BYTES
+            work[item.key] = await self._store.read(item.key, max_bytes=MAX_DOCUMENT_BYTES) or b"" if is_read else b""
         return observe(uid, jobs, work, await self._profile(asset))
 
     async def _profile(self, asset: MediaAsset) -> MediaProfile | None:
@@ -74,9 +78,15 @@ class Reconciler:
             return None
 
     async def _carry_out(self, asset: MediaAsset, decided: Plan) -> float | None:
+        lost = []
         for action in decided.actions:
-            if not isinstance(action, StartJob):
+            if isinstance(action, CopyObject):
+                if not await self._copy(action):
+                    lost.append(action.target)
+            elif not isinstance(action, StartJob):
                 await self._apply(asset, action)
+        # One object that is gone must not keep the others where they are.
+        decided = without(decided, lost)
         if decided.start is None:
             self._waiting.pop(asset.key, None)
         elif not await self._admit(asset, decided.start):
@@ -93,15 +103,16 @@ class Reconciler:
         match action:
             case StopJob(name):
                 await self._jobs.stop(asset.metadata.uid, name)
-            case CopyObject(source, target):
-                if not await self._store.copy(source, target) and await self._store.stat(target) is None:
-                    raise MediaError(Reason.INTERNAL, f"{source} is gone and cannot be moved to {target}.")
             case DeletePrefix(prefix):
                 await self._store.delete([item.key async for item in self._store.list(prefix)])
             case WriteTombstone(key, body):
                 await self._store.create(key, body)
             case Release():
                 await self._assets.release(asset)
+
+    async def _copy(self, action: CopyObject) -> bool:
+        """Tell whether the object is at its target, copied now or before a crash."""
+        return await self._store.copy(action.source, action.target) or await self._store.stat(action.target) is not None
 
     async def _admit(self, asset: MediaAsset, start: StartJob) -> bool:
         namespace, name = asset.key
@@ -128,7 +139,3 @@ class Reconciler:
                 await self._assets.annotate(waiting.namespace, waiting.name, {WAKE_ANNOTATION: self._now().isoformat()})
             except NotFoundError:
                 self._waiting.pop((waiting.namespace, waiting.name), None)
-
-
-def _is_document(key: str) -> bool:
-    return key.endswith(".json")

@@ -35,5 +35,5 @@ class Settings(BaseSettings):
     allowed_cidrs: tuple[str, ...] = ()
     """Private address ranges that sources by URL may nevertheless come from."""
 
-    foreign_prefixes: tuple[str, ...] = ()
-    """Prefixes of keys outside uploads/{namespace}/ that any namespace may take sources from."""
+    foreign_prefixes: tuple[Annotated[str, Field(pattern="^[^/].*/$")], ...] = ()
+    """Prefixes of keys, each with a slash at its end, from which any namespace may take sources."""

@@ -104,7 +104,9 @@ async def _serve(options: Options, data: DataDir) -> None:
 
         assets = SqliteAssets(database, wake, load_profiles(options.profiles))
         jobs = ProcessJobs(database, Runner(store_url=data.store.as_uri(), scratch=data.scratch), wake)
-        settings = OperatorSettings(public_base_url=base_url, max_active_jobs=jobs.slots)
+        # More at once than there are processors would only share them; the environment may say less.
+        settings = OperatorSettings(public_base_url=base_url)
+        settings = settings.model_copy(update={"max_active_jobs": min(settings.max_active_jobs, jobs.slots)})
         reconciler = Reconciler(assets, jobs, store, settings, lambda: datetime.now(UTC))
         loop = Loop(reconciler.reconcile, assets.unfinished)
 
@@ -125,7 +127,7 @@ async def _serve(options: Options, data: DataDir) -> None:
             store=store,
             progress=jobs,
             tokens=_tokens(options, data),
-            settings=IngestSettings(public_url=options.public_url),
+            settings=IngestSettings(public_url=options.public_url) if options.public_url else IngestSettings(),
             routes=routes(data.store, signer),
         )
         hint = None if options.token or options.tokens else f"Token: {data.token}"

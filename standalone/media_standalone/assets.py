@@ -14,10 +14,9 @@ import yaml
 
 from media_standalone.database import Database, translated
 from mediaasset.assets import AlreadyExistsError, AssetsError, ConflictError, Event, NotFoundError, Page
-from mediaasset.names import DEFAULT_PROFILE_ANNOTATION, FINALIZER, PROFILE_KIND, REPROCESS_ANNOTATION
-from mediaasset.reasons import Reason
+from mediaasset.names import DEFAULT_PROFILE_ANNOTATION, FINALIZER, PROFILE_KIND
 from mediaasset.spec import MediaAsset, MediaAssetSpec, MediaProfile
-from mediaasset.status import ConditionType, Status
+from mediaasset.status import Status
 
 _LOG = structlog.get_logger(__name__)
 
@@ -256,22 +255,6 @@ def _columns(asset: MediaAsset) -> dict[str, str | int | None]:
         "user_id": asset.spec.user_id,
         "source_key": source.key if source else None,
         "deleted": int(asset.deleted_at is not None),
-        "finished": int(_is_finished(asset)),
+        "finished": int(asset.is_final),
         "body": asset.model_dump_json(by_alias=True, exclude_none=True),
     }
-
-
-def _is_finished(asset: MediaAsset) -> bool:
-    """Tell whether the status is a final answer to what is asked now; only a change then makes a difference."""
-    status = asset.status
-    asked = asset.metadata.annotations.get(REPROCESS_ANNOTATION)
-    stalled = status.condition(ConditionType.STALLED)
-    # A profile that is missing may appear without a change of the asset.
-    is_final = stalled is not None and stalled.status == "True" and stalled.reason is not Reason.PROFILE_NOT_FOUND
-    return (
-        asset.deleted_at is None
-        and status.observed_generation == asset.metadata.generation
-        and asked in (None, status.last_handled_reprocess)
-        and not status.is_true(ConditionType.RECONCILING)
-        and (status.is_true(ConditionType.READY) or is_final)
-    )

@@ -104,8 +104,10 @@ async def remove_orphans(assets: SqliteAssets, store: Store) -> int:
     wanted = await assets.source_keys()
     orphans = []
     async for item in store.list(f"{keys.UPLOADS}/"):
-        _, namespace, name, *_ = item.key.split("/")
-        if item.key not in wanted and await store.stat(keys.tombstone(namespace, name)) is None:
+        parts = item.key.split("/")
+        if len(parts) != len(("uploads", "namespace", "asset", "random")) or item.key in wanted:
+            continue
+        if await store.stat(keys.tombstone(parts[1], parts[2])) is None:
             orphans.append(item.key)
     await store.delete(orphans)
     return len(orphans)

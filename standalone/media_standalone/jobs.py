@@ -48,7 +48,7 @@ class ProcessJobs:
         self._database = database
         self._runner = runner
         self._on_change = on_change
-        self.slots = slots or os.cpu_count() or 1
+        self.slots = slots or len(os.sched_getaffinity(0))
         self._free = asyncio.Semaphore(self.slots)
         self._pause_seconds = pause_seconds
         self._now = now

@@ -11,15 +11,12 @@ from mediaasset import keys
 from mediaasset.media import Kind
 from mediaasset.names import USER_NAME_ANNOTATION
 from mediaasset.spec import MediaAsset, Visibility
-from mediaasset.status import ConditionType, RenditionStatus
+from mediaasset.status import ConditionType, RenditionStatus, displayed
 from mediaasset.task import Progress, RenditionState
 
 PROCESSING = "processing"
 READY = "ready"
 FAILED = "failed"
-
-#: The rendition to show first.
-_DISPLAYED = {Kind.IMAGE: "medium", Kind.VIDEO: "mp4", Kind.AUDIO: "mp3"}
 
 
 def state(asset: MediaAsset) -> str:
@@ -71,7 +68,7 @@ def answer(
         "file_size": size,
         "mime_type": info.mime_type if info else None,
         "original_name": spec.original_file_name,
-        "display_url": urls.get(_DISPLAYED.get(kind, "")) if kind else None,
+        "display_url": None if kind is Kind.DOCUMENT else displayed({name: url for name, url in urls.items() if url}),
         "thumbnail_url": urls.get("thumbnail"),
         "urls": urls,
         "renditions": [_rendition(item, urls.get(item.name)) for item in asset.status.renditions],

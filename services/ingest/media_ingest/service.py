@@ -42,9 +42,11 @@ class Service:
     settings: Settings
 
     async def accept(self, token: Token, body: Body) -> MediaAsset:
-        """Store an upload and create its asset; on any error neither exists.
+        """Store an upload and create its asset; on any refusal neither exists.
 
-        Raises Problem for what the sender can correct, AssetsError and MediaError for what he cannot.
+        When the assets break off in the middle of the create, nobody knows at once whether there is one: the object
+        stays as long as there may be. Raises Problem for what the sender can correct, AssetsError and MediaError for
+        what he cannot.
         """
         name = names.random_asset_name()
         reading = _Reading(self, token, body, keys.upload(token.namespace, name))
@@ -53,7 +55,7 @@ class Service:
         try:
             return await self.assets.create(_asset(token, name, reading.spec))
         except BaseException:
-            await asyncio.shield(self._discard(reading.key))
+            await asyncio.shield(self._discard(token.namespace, name, reading.key))
             raise
 
     async def find(self, token: Token, name: str) -> MediaAsset:
@@ -103,7 +105,16 @@ class Service:
                 return ()
         return tuple(rendition.name for rendition in renditions if rendition.for_ is asset.spec.type)
 
-    async def _discard(self, key: str) -> None:
+    async def _discard(self, namespace: str, name: str, key: str) -> None:
+        """Delete the object of an upload, unless its asset was created after all."""
+        try:
+            await self.assets.get(namespace, name)
+        except NotFoundError:
+            await self._delete(key)
+        except Exception:  # noqa: BLE001 - whatever it is, the first error is what counts
+            _LOG.exception("an object may be without its asset", key=key)
+
+    async def _delete(self, key: str) -> None:
         try:
             await self.store.delete([key])
         except Exception:  # noqa: BLE001 - whatever it is, the first error is what counts

@@ -9,7 +9,9 @@ import httpx2
 import pytest
 
 from media_ingest.errors import TYPE_PREFIX
+from mediaasset.assets import AssetsError
 from mediaasset.media import MEDIA_TYPES
+from mediaasset.spec import MediaAsset
 from uploading import Api, running_api
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(10_000)
@@ -217,6 +219,24 @@ async def test_an_asset_that_cannot_be_created_leaves_no_object(api: Api) -> Non
     assert response.json()["type"].endswith("assets-unavailable")
     assert response.headers["Retry-After"] == "5"
     assert not api.objects()
+
+
+async def test_an_asset_that_was_created_although_the_answer_was_lost_keeps_its_object(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An API server that stores the asset and whose answer does not arrive; no server here can be made to do so."""
+    create = api.assets.create
+
+    async def lose(asset: MediaAsset) -> MediaAsset:
+        await create(asset)
+        message = "timed out"
+        raise AssetsError(message)
+
+    monkeypatch.setattr(api.assets, "create", lose)
+    assert (await api.post(content=PNG)).status_code == 503
+    (asset,) = (await api.assets.list("shop", limit=2)).items
+    assert asset.spec.source.object is not None
+    assert api.objects() == [api.directory / asset.spec.source.object.key]
 
 
 async def test_a_store_that_cannot_write(api: Api) -> None:

@@ -111,9 +111,17 @@ def test_a_new_asset() -> None:
     }
 
 
-@pytest.mark.parametrize(("kind", "name"), [(Kind.IMAGE, "medium"), (Kind.VIDEO, "mp4"), (Kind.AUDIO, "mp3")])
-def test_the_displayed_rendition(kind: Kind, name: str) -> None:
-    items = [rendition(item) for item in ("thumbnail", "medium", "mp4", "mp3", "original")]
+@pytest.mark.parametrize(
+    ("kind", "others", "name"),
+    [
+        (Kind.IMAGE, ["thumbnail", "small", "large", "original"], "medium"),
+        (Kind.VIDEO, ["thumbnail"], "mp4"),
+        (Kind.AUDIO, ["thumbnail"], "mp3"),
+        (Kind.IMAGE, ["thumbnail"], "original"),
+    ],
+)
+def test_the_displayed_rendition(kind: Kind, others: list[str], name: str) -> None:
+    items = [rendition(item) for item in (*others, name)]
     body = answer(asset(status(READY, PUBLISHED, renditions=items), kind=kind))
     assert body["display_url"] == f"https://cdn.example/media/ns/p/u/{name}-0.jpg"
     assert body["thumbnail_url"] == "https://cdn.example/media/ns/p/u/thumbnail-0.jpg"

@@ -432,8 +432,70 @@ def test_a_move_is_finished_before_anything_else_is_started() -> None:
     hidden = after(done, decide(done, see(done)), visibility="Private")
     moving = annotated(after(hidden, decide(hidden, see(hidden))), "again")
     ended = plan(moving, see(moving), NOW, SETTINGS)
-    assert ended.actions == (DeletePrefix("media/shop/assets/u1/"),)
-    assert decide(after(moving, ended), see(moving)).start is not None
+    assert ended.actions[0] == DeletePrefix("media/shop/assets/u1/")
+    assert ended.start is not None
+
+
+PHASES = ["retrying", "suspended", "profile", "stalled", "ready"]
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_whatever_it_waits_for_an_asset_that_is_made_private_is_private_at_once(phase: str) -> None:
+    again = annotated(finished(), "again")
+    running = after(again, decide(again, see(again)))
+    profile: MediaProfile | None = None if phase == "profile" else WEB
+    changes: dict[str, object] = {}
+    if phase == "ready":
+        asset = finished()
+    elif phase in ("suspended", "profile"):
+        asset, changes = again, {"suspend": True} if phase == "suspended" else {"profileName": "none"}
+    else:
+        reason = Reason.UNDECODABLE if phase == "stalled" else Reason.SOURCE_UNAVAILABLE
+        failed = job_of(running, JobPhase.FAILED, reason)
+        asset = after(running, decide(running, see(running, jobs=(failed,))))
+    asset = after(asset, Plan(status=asset.status), visibility="Private", **changes)
+    actions = []
+    for _ in range(3):
+        decided = plan(asset, see(asset, profile=profile), NOW, SETTINGS)
+        actions += [type(action) for action in decided.actions]
+        asset = after(asset, decided)
+    assert actions == [CopyObject, CopyObject, DeletePrefix]
+    assert all(r.key and r.key.startswith("private/") for r in asset.status.renditions)
+    assert asset.status.url is None
+    assert asset.status.is_true(ConditionType.PUBLISHED)
+    expected = {"ready": "Ready", "retrying": "SourceUnavailable", "profile": "ProfileNotFound"}
+    ready = conditions(asset.status)["Ready"]
+    assert ready[1] == (expected | {"suspended": "Suspended", "stalled": "Undecodable"})[phase]
+    assert ("Reconciling" in conditions(asset.status)) == (phase in ("retrying", "suspended"))
+
+
+def test_an_asset_made_private_during_a_run_that_fails_ends_the_public_urls() -> None:
+    again = annotated(finished(), "again")
+    running = after(again, decide(again, see(again)))
+    hidden = after(running, Plan(status=running.status), visibility="Private")
+    failed = job_of(hidden, JobPhase.FAILED, Reason.UNDECODABLE)
+    first = plan(hidden, see(hidden, jobs=(failed,)), NOW, SETTINGS)
+    moving = after(hidden, first)
+    assert not is_settled(moving, SETTINGS)
+    second = plan(moving, see(moving, jobs=(failed,)), NOW, SETTINGS)
+    assert second.actions[0] == DeletePrefix("media/shop/assets/u1/")
+    ended = after(moving, second)
+    assert (ended.status.url, conditions(ended.status)["Stalled"][1]) == (None, "Undecodable")
+    assert is_settled(ended, SETTINGS)
+
+
+def test_what_a_failed_first_run_of_a_private_asset_published_is_deleted() -> None:
+    running = started()
+    hidden = after(running, Plan(status=running.status), visibility="Private")
+    failed = job_of(hidden, JobPhase.FAILED, Reason.UNDECODABLE)
+    assert decide(hidden, see(hidden, jobs=(failed,))).actions == (DeletePrefix("media/shop/assets/u1/"),)
+
+
+def test_a_request_that_cannot_be_started_stops_what_works_on_the_earlier_one() -> None:
+    running = started()
+    old = job_of(running, JobPhase.RUNNING)
+    edited = after(running, Plan(status=running.status), profileName="none")
+    assert plan(edited, see(edited, jobs=(old,), profile=None), NOW, SETTINGS).actions == (StopJob(old.name),)
 
 
 def test_a_stalled_asset_that_is_still_served_can_be_hidden() -> None:

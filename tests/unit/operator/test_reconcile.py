@@ -2,6 +2,7 @@
 
 import asyncio
 import tempfile
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from making import DIGEST, WEB, make_asset
+from media_operator.observe import MAX_DOCUMENT_BYTES
 from media_operator.plan import is_settled
 from media_standalone.database import Database
 from mediaasset.assets import NotFoundError
+from mediaasset.jobs import NameTakenError
 from mediaasset.reasons import Reason
 from mediaasset.status import ConditionType
+from mediaasset.task import Task
 from world import SETTINGS, World
 
 NAMES = [("shop", "a1"), ("shop", "a2"), ("blog", "b1")]
@@ -192,3 +196,54 @@ async def test_no_more_jobs_than_the_cap_and_everyone_gets_a_turn(tmp_path: Path
     assert sorted(order) == sorted(namespace for namespace, _ in known)
     assert "small" in order[:4]
     await database.close()
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    database = await Database.open(tmp_path / "db")
+    yield World(database, WEB)
+    await database.close()
+
+
+async def test_one_lost_object_does_not_keep_the_others_public(world: World) -> None:
+    await world.add(make_asset())
+    await world.settle([("shop", "a1")])
+    (lost, *_) = [key for key in await world.objects() if key.startswith("media/")]
+    await world.store.delete([lost])
+    await world.edit("shop", "a1", visibility="Private")
+    await world.settle([("shop", "a1")])
+    assert not [key for key in await world.objects() if key.startswith("media/")]
+    asset = await world.assets.get("shop", "a1")
+    assert sorted(r.state.value for r in asset.status.renditions) == ["Failed", "Ready"]
+
+
+async def test_a_document_that_is_too_large_is_none_and_hinders_nothing(world: World) -> None:
+    asset = await world.add(make_asset())
+    await world.store.create(f"work/{asset.metadata.uid}/1/result.json", b" " * (MAX_DOCUMENT_BYTES + 1))
+    await world.settle([("shop", "a1")])
+    done = await world.assets.get("shop", "a1")
+    assert done.status.is_true(ConditionType.READY)
+    assert done.status.attempt == 2
+    await world.assets.delete("shop", "a1")
+    await world.settle([("shop", "a1")])
+    assert await world.objects() == ["tombstones/shop/a1.json"]
+
+
+async def test_an_asset_that_cannot_be_started_holds_up_no_other(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its name is taken by something that never ends, which the world of the test cannot bring about."""
+    names = [f"a{number}" for number in range(SETTINGS.max_active_jobs)]
+    for name in (*names, "good"):
+        await world.add(make_asset(name=name))
+    create = world.jobs.create
+
+    async def refuse(name: str, task: Task) -> None:
+        if task.name != "good":
+            raise NameTakenError(name)
+        await create(name, task)
+
+    monkeypatch.setattr(world.jobs, "create", refuse)
+    for name in names:
+        with pytest.raises(NameTakenError):
+            await world.reconcile("shop", name)
+    await world.reconcile("shop", "good")
+    assert [task.name for _, task in world.jobs.running()] == ["good"]
