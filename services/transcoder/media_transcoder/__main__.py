@@ -18,6 +18,7 @@ from media_transcoder import confine, pipeline
 from media_transcoder.bucket import Bucket
 from media_transcoder.decoder import Decoder
 from media_transcoder.faults import media_error
+from media_transcoder.messages import MESSAGE_CHARACTERS
 from media_transcoder.progress import Reporter
 from mediaasset import keys
 from mediaasset.reasons import TABLE, MediaError, Reason
@@ -27,8 +28,6 @@ from mediaasset.task import POD_VARIABLE, STORE_VARIABLE, TASK_VARIABLE, Failure
 TERMINATION_VARIABLE = "MEDIA_TERMINATION_LOG"
 #: Set by who wants the transcoder to end with it: standalone does, a kubelet need not.
 DIE_WITH_PARENT_VARIABLE = "MEDIA_DIE_WITH_PARENT"
-
-_MESSAGE_CHARACTERS = 1024
 
 
 class Stopped(BaseException):
@@ -85,7 +84,7 @@ def _leave_failure(task: Task, bucket: Bucket, error: MediaError, info: SourceIn
         attempt=task.attempt,
         inputs_hash=task.inputs_hash,
         reason=error.reason,
-        message=error.message[:_MESSAGE_CHARACTERS],
+        message=error.message[:MESSAGE_CHARACTERS],
         source_info=info,
     )
     pod = os.environ.get(POD_VARIABLE) or f"{os.uname().nodename}-{os.getpid()}"
@@ -100,7 +99,7 @@ def _tell(error: MediaError) -> Reason:
     _log("error", f"{error.reason}: {error.message}")
     path = os.environ.get(TERMINATION_VARIABLE)
     if path:
-        hint = {"reason": error.reason, "message": error.message[:_MESSAGE_CHARACTERS]}
+        hint = {"reason": error.reason, "message": error.message[:MESSAGE_CHARACTERS]}
         with contextlib.suppress(OSError):
             Path(path).write_text(json.dumps(hint) + "\n", encoding="utf-8")
     return error.reason

@@ -17,7 +17,7 @@ from time import monotonic
 from media_transcoder import confine, image, probe, verify
 from media_transcoder.faults import media_error, present
 from media_transcoder.media import Media, Workplace
-from media_transcoder.messages import Message, Outcome, Rendered, Request, dump, load
+from media_transcoder.messages import MESSAGE_CHARACTERS, Message, Outcome, Rendered, Request, dump, load
 from mediaasset.media import MediaType
 from mediaasset.reasons import MediaError, Reason
 from mediaasset.task import Limits, Progress, Rendition, SourceInfo
@@ -153,7 +153,7 @@ def _tried(rendition: Rendition, make: Callable[[], Rendered]) -> Rendered:
     except MediaError as error:
         if not rendition.optional:
             raise
-        return Rendered(name=rendition.name, reason=error.reason, message=str(error))
+        return Rendered(name=rendition.name, reason=error.reason, message=str(error)[:MESSAGE_CHARACTERS])
 
 
 def _send(message: Message) -> None:

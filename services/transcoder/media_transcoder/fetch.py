@@ -8,8 +8,14 @@ from pathlib import Path
 from media_transcoder.bucket import Bucket
 from media_transcoder.progress import Reporter
 from mediaasset import keys
+from mediaasset.media import Kind
 from mediaasset.reasons import MediaError, Reason
 from mediaasset.task import Task
+
+#: In bytes: what a URL may give where the profile sets no limit. What lies in the store was measured when it was
+#: uploaded, but a server elsewhere may send without end, and the disk is the node's. A larger limit in the profile
+#: is somebody's decision and goes before this one.
+URL_MAX_BYTES = 5 * 1024**3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,9 +68,14 @@ def _open(task: Task, bucket: Bucket) -> tuple[int | None, Iterator[bytes]]:
 
 
 def _max_bytes(task: Task) -> int | None:
-    """Return the limit while the kind is unknown: the largest of all kinds, none if one of them has none."""
-    limits = [task.limits.get(task.type)] if task.type else list(task.limits.values())
-    sizes = [limit.max_bytes if limit else None for limit in limits]
+    """Return the limit in bytes; while the kind is unknown, the largest of all kinds.
+
+    A kind without a limit counts as URL_MAX_BYTES for a URL; for an object of the store, it means None: no limit.
+    """
+    kinds = [task.type] if task.type else list(Kind)
+    sizes = [limit.max_bytes if (limit := task.limits.get(kind)) else None for kind in kinds]
+    if task.source.url is not None:
+        return max(URL_MAX_BYTES if size is None else size for size in sizes)
     return max((size for size in sizes if size is not None), default=None) if None not in sizes else None
 
 

@@ -9,6 +9,9 @@ from mediaasset.task import Progress, SourceInfo, Task, decode, encode
 
 #: Lines longer than this are no message of ours: 32 renditions with their messages stay far below.
 LINE_BYTES = 1024 * 1024
+#: So much is kept of why an attempt or an optional rendition failed. ffmpeg may say ten times as much, JSON writes a
+#: letter in six bytes, and the operator reads results of at most 256 KiB.
+MESSAGE_CHARACTERS = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,9 @@ _OLE_STREAMS = {"WordDocument": "doc", "Workbook": "xls", "Book": "xls", "PowerP
 _END = b"PK\x05\x06"
 _END_BYTES = 22
 _COMMENT_BYTES = 65_535
+#: ZIP64 (APPNOTE 4.3.15): what stands directly before the end record to say that another one holds the true sizes.
+_LOCATOR = b"PK\x06\x07"
+_LOCATOR_BYTES = 20
 #: A directory of this size names about a hundred thousand files.
 _MAX_DIRECTORY_BYTES = 8 * 1024 * 1024
 
@@ -49,9 +52,21 @@ def recognise_ole(path: Path) -> MediaType | None:
 def _directory_bytes(path: Path) -> int:
     with path.open("rb") as file:
         size = file.seek(0, 2)
-        file.seek(max(0, size - _END_BYTES - _COMMENT_BYTES))
+        file.seek(max(0, size - _LOCATOR_BYTES - _END_BYTES - _COMMENT_BYTES))
         tail = file.read()
-    at = tail.rfind(_END)
+    at = _end(tail)
     if at < 0:
         raise MediaError(Reason.UNDECODABLE, "The document is cut short.")
+    # The sizes of the end record do not count then, and no document that we take is so large that it needs others.
+    if tail[max(0, at - _LOCATOR_BYTES) : at].startswith(_LOCATOR):
+        raise MediaError(Reason.LIMIT_EXCEEDED, "The document is in ZIP64, which is for files of 4 GiB and more.")
     return int.from_bytes(tail[at + 12 : at + 16], "little")
+
+
+def _end(tail: bytes) -> int:
+    """Return where the end record begins, found as zipfile finds it: what is measured must be what is read."""
+    last = len(tail) - _END_BYTES
+    # A record without a comment is the last thing in the file. Its fields may hold the signature once more.
+    if last >= 0 and tail.startswith(_END, last) and tail.endswith(b"\0\0"):
+        return last
+    return tail.rfind(_END)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from media_transcoder.bucket import Bucket
 from media_transcoder.decoder import open_output
-from media_transcoder.messages import Rendered
+from media_transcoder.messages import MESSAGE_CHARACTERS, Rendered
 from media_transcoder.progress import Reporter
 from mediaasset import keys
 from mediaasset.media import Kind, by_mime
@@ -51,8 +51,10 @@ def _upload(
     task: Task, bucket: Bucket, kind: Kind, rendition: Rendition, rendered: Rendered, *, directory: Path
 ) -> RenditionResult:
     if rendered.reason is not None:
+        # The child is believed nothing: a message without bounds would make the whole result unreadable.
+        message = (rendered.message or "")[:MESSAGE_CHARACTERS] or None
         return RenditionResult(
-            name=rendition.name, state=RenditionState.FAILED, reason=rendered.reason, message=rendered.message
+            name=rendition.name, state=RenditionState.FAILED, reason=rendered.reason, message=message
         )
     media = by_mime(rendered.mime_type or "")
     if media is None or rendered.file is None:

@@ -23,11 +23,17 @@ _MAX_BOXES = 16
 
 
 def verify(media: Media, rendition: Rendition, rendered: Rendered, path: Path) -> None:
-    """Check one output. Raises MediaError (InvalidOutput) with what is wrong."""
+    """Check one output.
+
+    Raises MediaError: InvalidOutput with what is wrong, Undecodable when the output is clearly shorter than its source
+    states, since the source then ends before its time.
+    """
     try:
         _CHECKS[rendition.format](media, rendition, rendered, path)
     except MemoryError:
         raise
+    except _ShortError as error:
+        raise MediaError(Reason.UNDECODABLE, str(error)) from error
     except Exception as error:
         text = str(error) if isinstance(error, (_WrongError, MediaError)) else type(error).__name__
         raise MediaError(Reason.INVALID_OUTPUT, f"{rendition.name}: {text}.") from error
@@ -35,6 +41,10 @@ def verify(media: Media, rendition: Rendition, rendered: Rendered, path: Path) -
 
 class _WrongError(Exception):
     """What is wrong with an output."""
+
+
+class _ShortError(Exception):
+    """The output is sound, but its source ended too early."""
 
 
 def _require(name: str, found: object, expected: object) -> None:
@@ -86,7 +96,12 @@ def _document(_: Media, __: Rendition, ___: Rendered, path: Path) -> None:
 
 def _duration(media: Media, found: dict[str, Any]) -> None:
     seconds, stated = float(found["format"]["duration"]), media.duration_seconds
-    if stated and media.has_exact_duration and abs(seconds - stated) > tolerance(stated):
+    if not stated or not media.has_exact_duration:
+        return
+    if seconds < stated - tolerance(stated):
+        message = f"The file ends after {seconds:.1f} of {stated:.1f} seconds."
+        raise _ShortError(message)
+    if seconds > stated + tolerance(stated):
         _require("duration", seconds, stated)
 
 

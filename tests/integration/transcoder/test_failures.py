@@ -1,7 +1,9 @@
 import dataclasses
 import io
 import json
+import struct
 import subprocess
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -138,6 +140,50 @@ def test_a_clip_that_is_cut_short_is_damaged(bench: Bench, tmp_path: Path) -> No
     message = bench.failure().message
     assert "ends after" in message
     assert str(tmp_path) not in message
+
+
+def test_slides_that_are_cut_short_are_damaged(bench: Bench, tmp_path: Path) -> None:
+    path = tmp_path / "in.mp4"
+    command = "ffmpeg -v error -f lavfi -i testsrc2=s=640x360:d=60:r=1/10 -g 1 -pix_fmt yuv420p -movflags +faststart"
+    subprocess.run([*command.split(), str(path)], check=True)
+    content = path.read_bytes()
+    expect(bench, bench.put(content[: len(content) // 2]), Reason.UNDECODABLE)
+    assert "of 60.0 seconds" in bench.failure().message
+
+
+def zip_of(names: int, *, locator: bool) -> bytes:
+    """Return a zip that names so many files; with a ZIP64 locator, its end record says that the directory is empty."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for number in range(names):
+            archive.writestr(f"word/{number:05}{'x' * 200}", "")
+    content = buffer.getvalue()
+    if not locator:
+        return content
+    end = len(content) - 22
+    entries, size, start = struct.unpack("<10xHII", content[end : end + 20])
+    record = struct.pack("<4sQHHIIQQQQ", b"PK\x06\x06", 44, 45, 45, 0, 0, entries, entries, size, start)
+    return (
+        content[:end]
+        + record
+        + struct.pack("<4sIQI", b"PK\x06\x07", 0, end, 1)
+        + struct.pack("<4sHHHHIIH", b"PK\x05\x06", 0, 0, 0, 0, 0, 0, 0)
+    )
+
+
+@pytest.mark.parametrize("names", [1, 36_000])
+def test_zip64_does_not_hide_the_size_of_a_directory(bench: Bench, names: int) -> None:
+    content = zip_of(names, locator=True)
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        assert len(archive.namelist()) == names
+    expect(bench, replace(bench.put(content), file_name="a.docx"), Reason.LIMIT_EXCEEDED)
+
+
+def test_a_signature_inside_the_end_record_hides_nothing(bench: Bench) -> None:
+    content = zip_of(36_000, locator=False)
+    # As the start of the directory, which zipfile reckons from where the record lies.
+    content = content[:-6] + b"PK\x05\x06" + content[-2:]
+    expect(bench, replace(bench.put(content), file_name="a.docx"), Reason.LIMIT_EXCEEDED)
 
 
 @pytest.mark.parametrize("name", ["playlist", "concat", "playlist behind a head"])

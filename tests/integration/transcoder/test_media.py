@@ -92,6 +92,18 @@ def test_a_clip_of_a_sixth_of_a_second_without_sound(bench: Bench, tmp_path: Pat
         assert still.size == (322, 180)
 
 
+@pytest.mark.parametrize("name", ["in.mp4", "in.mkv", "in.webm", "in.avi"])
+@pytest.mark.parametrize("seconds", [10, 20])
+def test_slides_of_ten_seconds_keep_their_length(bench: Bench, tmp_path: Path, name: str, seconds: int) -> None:
+    ffmpeg("-f", "lavfi", "-i", f"testsrc=d={seconds}:r=1/10", "-pix_fmt", "yuv420p", tmp_path / name)
+    ended = bench.run(replace(bench.put(tmp_path / name), file_name=name))
+    assert ended.code == 0, ended.log
+    assert bench.result().source_info.duration_milliseconds == seconds * 1000
+    found = ffprobe(bench.published("mp4"))
+    assert found["streams"][0]["nb_frames"] == str(seconds // 10)
+    assert float(found["format"]["duration"]) == pytest.approx(seconds, abs=0.1)
+
+
 @pytest.mark.parametrize(
     ("name", "picture", "sound"),
     [("in.avi", "mpeg4", "mp3"), ("in.mkv", "libx264", "aac"), ("in.3gp", "mpeg4", "aac")],

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from bench import Bench
+from media_transcoder.fetch import URL_MAX_BYTES
 from mediaasset.media import Kind
 from mediaasset.reasons import Reason
 from mediaasset.task import Limits, Source, Task
@@ -39,6 +40,8 @@ class Handler(BaseHTTPRequestHandler):
             self._answer(200, PHOTO[:100], **{"Content-Length": str(len(PHOTO))})
         elif name == "gzip":
             self._answer(200, PHOTO, **{"Content-Encoding": "gzip"})
+        elif name == "announced":
+            self._answer(200, PHOTO, **{"Content-Length": rest})
         elif name == "endless":
             self.send_response(200)
             self.end_headers()
@@ -140,6 +143,27 @@ def test_what_a_server_answers_has_its_reason(
 def test_a_body_without_an_end_is_counted(bench: Bench, server: ThreadingHTTPServer) -> None:
     task = bench.with_limits(task_for(bench, server, "endless"), Kind.IMAGE, Limits(max_bytes=1_000_000))
     assert bench.run(replace(task, type=Kind.IMAGE)).reason is Reason.SOURCE_TOO_LARGE
+
+
+@pytest.mark.parametrize("declared", [None, Kind.IMAGE])
+@pytest.mark.parametrize(
+    ("limit", "size", "reason"),
+    [
+        (Limits(), URL_MAX_BYTES + 1, Reason.SOURCE_TOO_LARGE),
+        (Limits(), URL_MAX_BYTES, Reason.SOURCE_UNAVAILABLE),
+        (None, URL_MAX_BYTES + 1, Reason.SOURCE_TOO_LARGE),
+        # A limit in the profile goes before the ceiling; what is announced then does not come.
+        (Limits(max_bytes=URL_MAX_BYTES + 1), URL_MAX_BYTES + 1, Reason.SOURCE_UNAVAILABLE),
+        (Limits(max_bytes=URL_MAX_BYTES + 1), URL_MAX_BYTES + 2, Reason.SOURCE_TOO_LARGE),
+    ],
+)
+def test_a_url_has_a_ceiling_where_the_profile_has_no_limit(
+    bench: Bench, server: ThreadingHTTPServer, *, declared: Kind | None, limit: Limits | None, size: int, reason: Reason
+) -> None:
+    task = replace(task_for(bench, server, f"announced/{size}"), type=declared)
+    limits = {kind: known for kind, known in task.limits.items() if kind is not Kind.IMAGE}
+    ended = bench.run(replace(task, limits=limits | ({Kind.IMAGE: limit} if limit else {})))
+    assert ended.reason is reason, ended.log
 
 
 def test_nobody_listening_is_unavailable(bench: Bench, server: ThreadingHTTPServer) -> None:
