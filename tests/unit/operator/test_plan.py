@@ -1,96 +1,18 @@
 """Every state an asset can be in leads to one next step, and from its end there is none."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
-from making import NOW, WEB, make_asset, make_failure, make_job, make_result
-from media_operator.actions import CopyObject, DeletePrefix, Plan, Release, StopJob, WriteTombstone
-from media_operator.observe import Observed, observe
+from making import NOW, WEB, make_asset, make_failure, make_result
+from media_operator.actions import DeletePrefix, Plan, Release, StopJob, WriteTombstone
 from media_operator.plan import is_settled, plan, queued
 from media_operator.settings import Settings
-from mediaasset import keys
-from mediaasset.jobs import Job, JobPhase
-from mediaasset.names import REPROCESS_ANNOTATION
+from mediaasset.jobs import JobPhase
 from mediaasset.reasons import Reason
-from mediaasset.spec import MediaAsset, MediaProfile
-from mediaasset.status import ConditionType, Status
-from mediaasset.task import Failure, RenditionState, Result
-
-SETTINGS = Settings.model_validate({"public_base_url": "https://media.example.org/base"})
-
-
-def see(
-    asset: MediaAsset,
-    *,
-    jobs: tuple[Job, ...] = (),
-    profile: MediaProfile | None = WEB,
-    left: tuple[Result | Failure, ...] = (),
-) -> Observed:
-    work = {}
-    for number, document in enumerate(left):
-        is_result = isinstance(document, Result)
-        key = (
-            keys.result(document.uid, document.attempt)
-            if is_result
-            else keys.failure(document.uid, document.attempt, f"p{number}")
-        )
-        work[key] = document.to_json().encode()
-    return observe(asset.metadata.uid, jobs, work, profile)
-
-
-def decide(asset: MediaAsset, observed: Observed, now: datetime = NOW) -> Plan:
-    """Decide twice: the state after a plan, with nothing changed outside, needs no further action."""
-    decided = plan(asset, observed, now, SETTINGS)
-    if decided.start is None and asset.deleted_at is None and decided.requeue_seconds != 0.0:
-        again = plan(after(asset, decided), observed, now, SETTINGS)
-        assert again.actions == ()
-        assert again.events == ()
-        assert again.status == decided.status
-    return decided
-
-
-def after(asset: MediaAsset, decided: Plan, **changes: object) -> MediaAsset:
-    """Return the asset as it is once the plan's status is written, with changes to its spec as a new generation."""
-    metadata = asset.metadata
-    if changes:
-        metadata = metadata.model_copy(update={"generation": metadata.generation + 1})
-    spec = type(asset.spec).model_validate(asset.spec.to_dict() | changes)
-    return asset.model_copy(update={"status": decided.status, "metadata": metadata, "spec": spec})
-
-
-def annotated(asset: MediaAsset, value: str) -> MediaAsset:
-    metadata = asset.metadata.model_copy(update={"annotations": {REPROCESS_ANNOTATION: value}})
-    return asset.model_copy(update={"metadata": metadata})
-
-
-def conditions(status: Status) -> dict[str, tuple[str, str]]:
-    return {condition.type.value: (condition.status, condition.reason.value) for condition in status.conditions}
-
-
-def started(asset: MediaAsset | None = None) -> MediaAsset:
-    asset = asset or make_asset()
-    return after(asset, decide(asset, see(asset)))
-
-
-def result_of(asset: MediaAsset, *, public: bool = True) -> Result:
-    return make_result(asset, asset.status.attempt, asset.status.inputs_hash or "", public=public)
-
-
-def job_of(asset: MediaAsset, phase: JobPhase, reason: Reason | None = None) -> Job:
-    return make_job(
-        asset,
-        asset.status.attempt,
-        asset.status.inputs_hash or "",
-        phase,
-        reason=reason,
-        name=asset.status.job_name or "",
-    )
-
-
-def finished(asset: MediaAsset | None = None, *, public: bool = True) -> MediaAsset:
-    running = started(asset)
-    return after(running, decide(running, see(running, left=(result_of(running, public=public),))))
+from mediaasset.status import ConditionType
+from mediaasset.task import RenditionState, Result
+from planning import SETTINGS, after, annotated, conditions, decide, finished, job_of, result_of, see, started
 
 
 def test_a_new_asset_starts_attempt_one_with_all_that_the_transcoder_needs() -> None:
@@ -345,48 +267,6 @@ def test_waiting_for_a_slot_is_shown_and_changes_nothing_else() -> None:
     assert decide(after(asset, waiting), see(asset)).start is not None
 
 
-def test_private_renditions_have_no_url_in_the_status() -> None:
-    asset = finished(make_asset(visibility="Private"), public=False)
-    assert asset.status.is_true(ConditionType.READY)
-    assert asset.status.url is None
-    assert all(r.url is None for r in asset.status.renditions)
-
-
-@pytest.mark.parametrize(("before", "then"), [("Public", "Private"), ("Private", "Public")])
-def test_a_change_of_visibility_copies_records_and_then_deletes(before: str, then: str) -> None:
-    done = finished(make_asset(visibility=before), public=before == "Public")
-    asset = after(done, decide(done, see(done)), visibility=then)
-    first = decide(asset, see(asset))
-    source, target = ("media", "private") if then == "Private" else ("private", "media")
-    assert [type(action) for action in first.actions] == [CopyObject, CopyObject]
-    assert all(key.key and key.key.startswith(f"{target}/") for key in first.status.renditions)
-    assert (first.status.url is None) == (then == "Private")
-    assert first.requeue_seconds == 0.0
-    moving = after(asset, first)
-    assert not is_settled(moving, SETTINGS)
-    second = decide_move(moving)
-    assert second.actions == (DeletePrefix(f"{source}/shop/assets/u1/"),)
-    assert second.status.is_true(ConditionType.READY)
-    assert second.status.attempt == 1
-    assert is_settled(after(moving, second), SETTINGS)
-
-
-def decide_move(asset: MediaAsset) -> Plan:
-    return plan(asset, see(asset), NOW, SETTINGS)
-
-
-def test_an_asset_made_private_while_it_ran_ends_the_public_urls_of_before() -> None:
-    done = annotated(finished(), "again")
-    running = after(done, decide(done, see(done)))
-    hidden = after(
-        running, decide(running, see(running, jobs=(job_of(running, JobPhase.RUNNING),))), visibility="Private"
-    )
-    first = plan(hidden, see(hidden, left=(result_of(hidden),)), NOW, SETTINGS)
-    second = plan(after(hidden, first), see(hidden, left=(result_of(hidden),)), NOW, SETTINGS)
-    assert DeletePrefix("media/shop/assets/u1/") in second.actions
-    assert second.status.url is None
-
-
 def test_a_moved_base_url_heals_the_urls_without_a_job() -> None:
     asset = finished()
     elsewhere = Settings.model_validate({"public_base_url": "https://cdn.example.org"})
@@ -419,99 +299,8 @@ def test_retain_keeps_the_media() -> None:
     assert actions[-1] == Release()
 
 
-def test_an_asset_made_private_and_run_again_at_once_ends_the_public_urls_of_before() -> None:
-    done = finished()
-    asked = annotated(after(done, decide(done, see(done)), visibility="Private"), "again")
-    running = after(asked, decide(asked, see(asked)))
-    first = plan(running, see(running, left=(result_of(running, public=False),)), NOW, SETTINGS)
-    assert DeletePrefix("media/shop/assets/u1/") in first.actions
-
-
-def test_a_move_is_finished_before_anything_else_is_started() -> None:
-    done = finished()
-    hidden = after(done, decide(done, see(done)), visibility="Private")
-    moving = annotated(after(hidden, decide(hidden, see(hidden))), "again")
-    ended = plan(moving, see(moving), NOW, SETTINGS)
-    assert ended.actions[0] == DeletePrefix("media/shop/assets/u1/")
-    assert ended.start is not None
-
-
-PHASES = ["retrying", "suspended", "profile", "stalled", "ready"]
-
-
-@pytest.mark.parametrize("phase", PHASES)
-def test_whatever_it_waits_for_an_asset_that_is_made_private_is_private_at_once(phase: str) -> None:
-    again = annotated(finished(), "again")
-    running = after(again, decide(again, see(again)))
-    profile: MediaProfile | None = None if phase == "profile" else WEB
-    changes: dict[str, object] = {}
-    if phase == "ready":
-        asset = finished()
-    elif phase in ("suspended", "profile"):
-        asset, changes = again, {"suspend": True} if phase == "suspended" else {"profileName": "none"}
-    else:
-        reason = Reason.UNDECODABLE if phase == "stalled" else Reason.SOURCE_UNAVAILABLE
-        failed = job_of(running, JobPhase.FAILED, reason)
-        asset = after(running, decide(running, see(running, jobs=(failed,))))
-    asset = after(asset, Plan(status=asset.status), visibility="Private", **changes)
-    actions = []
-    for _ in range(3):
-        decided = plan(asset, see(asset, profile=profile), NOW, SETTINGS)
-        actions += [type(action) for action in decided.actions]
-        asset = after(asset, decided)
-    assert actions == [CopyObject, CopyObject, DeletePrefix]
-    assert all(r.key and r.key.startswith("private/") for r in asset.status.renditions)
-    assert asset.status.url is None
-    assert asset.status.is_true(ConditionType.PUBLISHED)
-    expected = {"ready": "Ready", "retrying": "SourceUnavailable", "profile": "ProfileNotFound"}
-    ready = conditions(asset.status)["Ready"]
-    assert ready[1] == (expected | {"suspended": "Suspended", "stalled": "Undecodable"})[phase]
-    assert ("Reconciling" in conditions(asset.status)) == (phase in ("retrying", "suspended"))
-
-
-def test_an_asset_made_private_during_a_run_that_fails_ends_the_public_urls() -> None:
-    again = annotated(finished(), "again")
-    running = after(again, decide(again, see(again)))
-    hidden = after(running, Plan(status=running.status), visibility="Private")
-    failed = job_of(hidden, JobPhase.FAILED, Reason.UNDECODABLE)
-    first = plan(hidden, see(hidden, jobs=(failed,)), NOW, SETTINGS)
-    moving = after(hidden, first)
-    assert not is_settled(moving, SETTINGS)
-    second = plan(moving, see(moving, jobs=(failed,)), NOW, SETTINGS)
-    assert second.actions[0] == DeletePrefix("media/shop/assets/u1/")
-    ended = after(moving, second)
-    assert (ended.status.url, conditions(ended.status)["Stalled"][1]) == (None, "Undecodable")
-    assert is_settled(ended, SETTINGS)
-
-
-def test_what_a_failed_first_run_of_a_private_asset_published_is_deleted() -> None:
-    running = started()
-    hidden = after(running, Plan(status=running.status), visibility="Private")
-    failed = job_of(hidden, JobPhase.FAILED, Reason.UNDECODABLE)
-    assert decide(hidden, see(hidden, jobs=(failed,))).actions == (DeletePrefix("media/shop/assets/u1/"),)
-
-
 def test_a_request_that_cannot_be_started_stops_what_works_on_the_earlier_one() -> None:
     running = started()
     old = job_of(running, JobPhase.RUNNING)
     edited = after(running, Plan(status=running.status), profileName="none")
     assert plan(edited, see(edited, jobs=(old,), profile=None), NOW, SETTINGS).actions == (StopJob(old.name),)
-
-
-def test_a_stalled_asset_that_is_still_served_can_be_hidden() -> None:
-    again = annotated(finished(), "again")
-    running = after(again, decide(again, see(again)))
-    failed = job_of(running, JobPhase.FAILED, Reason.UNDECODABLE)
-    stalled = after(running, decide(running, see(running, jobs=(failed,))), visibility="Private")
-    assert conditions(stalled.status)["Published"] == ("True", "Ready")
-    moving = after(stalled, plan(stalled, see(stalled), NOW, SETTINGS))
-    assert not is_settled(moving, SETTINGS)
-    ended = plan(moving, see(moving), NOW, SETTINGS)
-    assert ended.actions == (DeletePrefix("media/shop/assets/u1/"),)
-    hidden = after(moving, ended)
-    assert conditions(hidden.status) == {
-        "Ready": ("False", "Undecodable"),
-        "Published": ("True", "Ready"),
-        "Stalled": ("True", "Undecodable"),
-    }
-    assert is_settled(hidden, SETTINGS)
