@@ -25,6 +25,8 @@ TASK_VARIABLE = "MEDIA_TASK"
 STORE_VARIABLE = "MEDIA_STORE_URL"
 #: A name for this pod, unique among the pods of an attempt; it becomes part of the failure's key.
 POD_VARIABLE = "MEDIA_POD_NAME"
+#: Set where no kubelet ends a transcoder: it then goes when its parent goes.
+DIE_WITH_PARENT_VARIABLE = "MEDIA_DIE_WITH_PARENT"
 
 
 class Fit(StrEnum):

@@ -15,12 +15,17 @@ from typing import Any
 
 import structlog
 
-from mediaasset.task import POD_VARIABLE, STORE_VARIABLE, TASK_VARIABLE, Progress, Task, decode
+from mediaasset.task import (
+    DIE_WITH_PARENT_VARIABLE,
+    POD_VARIABLE,
+    STORE_VARIABLE,
+    TASK_VARIABLE,
+    Progress,
+    Task,
+    decode,
+)
 
 _LOG = structlog.get_logger(__name__)
-
-#: Tells a transcoder to go when its parent goes, so that a killed standalone leaves none behind.
-DIE_WITH_PARENT_VARIABLE = "MEDIA_DIE_WITH_PARENT"
 
 _LINE_BYTES = 64 * 1024
 _TAIL_LINES = 20

@@ -80,7 +80,9 @@ KINDS: Mapping[Slug, Kind] = {
         422, "There is no such profile", "Name an existing profile, or none to get the default one."
     ),
     Slug.INTERNAL: Kind(500, "An error in media-operator itself", "Report this, with the time and the path."),
-    Slug.ASSETS_UNAVAILABLE: Kind(503, "The assets cannot be reached", "Nothing was kept: try again later."),
+    Slug.ASSETS_UNAVAILABLE: Kind(
+        503, "The assets cannot be reached", "Try again later; the list tells whether an upload was kept after all."
+    ),
     Slug.STORE_UNAVAILABLE: Kind(503, "The object store cannot be reached", "Nothing was kept: try again later."),
     Slug.STORE_FORBIDDEN: Kind(
         503,

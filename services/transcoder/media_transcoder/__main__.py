@@ -22,12 +22,18 @@ from media_transcoder.messages import MESSAGE_CHARACTERS
 from media_transcoder.progress import Reporter
 from mediaasset import keys
 from mediaasset.reasons import TABLE, MediaError, Reason
-from mediaasset.task import POD_VARIABLE, STORE_VARIABLE, TASK_VARIABLE, Failure, SourceInfo, Task
+from mediaasset.task import (
+    DIE_WITH_PARENT_VARIABLE,
+    POD_VARIABLE,
+    STORE_VARIABLE,
+    TASK_VARIABLE,
+    Failure,
+    SourceInfo,
+    Task,
+)
 
 #: Where Kubernetes reads a container's last words; at most 4,096 bytes of it.
 TERMINATION_VARIABLE = "MEDIA_TERMINATION_LOG"
-#: Set by who wants the transcoder to end with it: standalone does, a kubelet need not.
-DIE_WITH_PARENT_VARIABLE = "MEDIA_DIE_WITH_PARENT"
 
 
 class Stopped(BaseException):
