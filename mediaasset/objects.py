@@ -13,7 +13,7 @@ from obstore.store import LocalStore
 from obstore.store import ObjectStore as Backend
 
 from mediaasset.store import ObjectInfo
-from mediaasset.storeerrors import fsync, store_error
+from mediaasset.storeerrors import persist, store_error
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -29,7 +29,8 @@ def _translated(call: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, Corout
     async def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return await call(*args, **kwargs)
-        except (BaseError, OSError) as error:
+        except BaseError as error:
+            # No OSError: it may be the error of a stream that is written, which passes through.
             raise store_error(error) from error
 
     return wrapper
@@ -115,4 +116,4 @@ class ObjectStore:
     async def _persist(self, key: str) -> None:
         # S3 answers only when the object is durable. A directory does not: the file and its name are made so here.
         if isinstance(self._backend, LocalStore) and self._backend.prefix is not None:
-            await asyncio.to_thread(fsync, Path(self._backend.prefix), key)
+            await asyncio.to_thread(persist, Path(self._backend.prefix), key)

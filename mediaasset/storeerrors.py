@@ -21,13 +21,18 @@ def store_error(error: BaseError | OSError) -> MediaError:
     return MediaError(Reason.STORE_UNAVAILABLE)
 
 
-def fsync(root: Path, key: str) -> None:
-    """Make an object in a directory store survive a crash of the machine; S3 needs no such thing."""
-    path = root / key
-    # Directories made on the way to a new object are entries of their parents, up to the root.
-    for target in (path, *(root / parent for parent in Path(key).parents)):
-        descriptor = os.open(target, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+def persist(root: Path, key: str) -> None:
+    """Make an object in a directory store survive a crash of the machine; S3 needs no such thing.
+
+    Raises MediaError (DiskFull, StoreForbidden, StoreUnavailable).
+    """
+    try:
+        # Directories made on the way to a new object are entries of their parents, up to the root.
+        for target in (root / key, *(root / parent for parent in Path(key).parents)):
+            descriptor = os.open(target, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+    except OSError as error:
+        raise store_error(error) from error

@@ -254,8 +254,9 @@ class _Planner:
             *_first_published(self.asset, self.now),
         ]
         stalled = stalled.with_conditions(conditions, absent=[ConditionType.RECONCILING])
-        news = Event(reason, text, warning=True) if is_news else None
-        return replace(self._end(stalled, news), requeue_seconds=requeue)
+        ended = self._end(stalled, Event(reason, text, warning=True) if is_news else None)
+        # A move that is to be finished comes first.
+        return replace(ended, requeue_seconds=requeue if ended.requeue_seconds is None else ended.requeue_seconds)
 
     # Serving what is finished
 
@@ -274,12 +275,14 @@ class _Planner:
         A run that ends after the asset was made private leaves what was public before it, and a run that fails leaves
         what it had published until then.
         """
+        events = (news,) if news else ()
         moves = self._moves(status)
         if moves:
-            return self._move(status, moves)
+            # What fails is said now; what is ready is said when it is, after the move.
+            return replace(self._move(status, moves), events=events if status.is_true(ConditionType.STALLED) else ())
         ends_urls = news is not None and not self._is_public(status) and not _is_moving(self.status)
         old = (DeletePrefix(self._other_prefix(status)),) if ends_urls else ()
-        return Plan(actions=old, status=self._seen(status), events=(news,) if news else ())
+        return Plan(actions=old, status=self._seen(status), events=events)
 
     def _moves(self, status: Status) -> dict[str, str]:
         """Return the keys that lie where the visibility does not want them, and those that they are to have."""

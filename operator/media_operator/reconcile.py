@@ -78,15 +78,7 @@ class Reconciler:
             return None
 
     async def _carry_out(self, asset: MediaAsset, decided: Plan) -> float | None:
-        lost = []
-        for action in decided.actions:
-            if isinstance(action, CopyObject):
-                if not await self._copy(action):
-                    lost.append(action.target)
-            elif not isinstance(action, StartJob):
-                await self._apply(asset, action)
-        # One object that is gone must not keep the others where they are.
-        decided = without(decided, lost)
+        decided = await self._act(asset, decided)
         if decided.start is None:
             self._waiting.pop(asset.key, None)
         elif not await self._admit(asset, decided.start):
@@ -98,6 +90,18 @@ class Reconciler:
         if decided.start is None:
             await self._wake_next()
         return decided.requeue_seconds
+
+    async def _act(self, asset: MediaAsset, decided: Plan) -> Plan:
+        """Carry out the actions but the start; return the Plan without what turned out to be gone."""
+        lost = []
+        for action in decided.actions:
+            if isinstance(action, CopyObject):
+                if not await self._copy(action):
+                    lost.append(action.target)
+            else:
+                await self._apply(asset, action)
+        # One object that is gone must not keep the others where they are.
+        return without(decided, lost) if lost else decided
 
     async def _apply(self, asset: MediaAsset, action: Action) -> None:
         match action:

@@ -43,16 +43,21 @@ async def test_object_of_several_parts_arrives_whole(store: Store) -> None:
     assert await store.read(KEY, max_bytes=info.size_bytes) == block * 20
 
 
+class BrokenOffError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("error", [BrokenOffError, ConnectionResetError])
 @pytest.mark.parametrize("length", [0, 10, 9 * 1024 * 1024])
-async def test_stream_that_breaks_off_leaves_nothing_and_its_error_passes(store: Store, length: int) -> None:
-    class BrokenOffError(Exception):
-        pass
+async def test_stream_that_breaks_off_leaves_nothing_and_its_error_passes(
+    store: Store, length: int, error: type[Exception]
+) -> None:
 
     async def broken() -> AsyncIterator[bytes]:
         yield b"x" * length
-        raise BrokenOffError
+        raise error
 
-    with pytest.raises(BrokenOffError):
+    with pytest.raises(error):
         await store.write(KEY, broken())
     assert await store.stat(KEY) is None
     assert await keys_under(store, "uploads/") == []

@@ -9,7 +9,7 @@ from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError, Per
 from obstore.store import LocalStore, ObjectStore, from_url
 
 from mediaasset.reasons import MediaError, Reason
-from mediaasset.storeerrors import fsync, store_error
+from mediaasset.storeerrors import persist, store_error
 
 #: Larger files go up in parts of this size, so that memory stays bounded.
 _PART_BYTES = 8 * 1024 * 1024
@@ -82,12 +82,8 @@ class Bucket:
         self._persist(key)
 
     def _persist(self, key: str) -> None:
-        if self._root is None:
-            return
-        try:
-            fsync(self._root, key)
-        except OSError as error:
-            raise store_error(error) from error
+        if self._root is not None:
+            persist(self._root, key)
 
 
 def _chunks(stream: Iterable[bytes]) -> Iterator[bytes]:

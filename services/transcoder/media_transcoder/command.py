@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from media_transcoder.confine import die_with_parent
+from media_transcoder.faults import of_signal
 from mediaasset.reasons import MediaError, Reason
 
 #: The demuxers that may open a file of each type, and no other: a playlist or script never does, whatever its name.
@@ -40,11 +41,6 @@ _MAX_PROBE_BYTES = 4 * 1024 * 1024
 #: Paths of ours are nobody's business; they stand in most of ffmpeg's messages.
 _PATH = re.compile(r"(?:file:)?/\S*/")
 
-_BY_SIGNAL = {
-    signal.SIGKILL: Reason.OUT_OF_MEMORY,
-    signal.SIGXCPU: Reason.DEADLINE_EXCEEDED,
-    signal.SIGXFSZ: Reason.LIMIT_EXCEEDED,
-}
 _BY_TEXT = {
     "No space left on device": Reason.DISK_FULL,
     "Cannot allocate memory": Reason.OUT_OF_MEMORY,
@@ -137,7 +133,7 @@ def _pump(process: "subprocess.Popen[bytes]", on_output: Callable[[bytes], None]
 
 def _refused(code: int, text: str) -> MediaError:
     if code < 0:
-        return MediaError(_BY_SIGNAL.get(signal.Signals(-code), Reason.UNDECODABLE), text)
+        return MediaError(of_signal(-code), text)
     return MediaError(next((reason for part, reason in _BY_TEXT.items() if part in text), Reason.UNDECODABLE), text)
 
 

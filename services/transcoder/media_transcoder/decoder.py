@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from media_transcoder.faults import of_signal
 from media_transcoder.messages import LINE_BYTES, Message, Outcome, Rendered, Request, dump, load
 from media_transcoder.progress import Reporter
 from mediaasset.media import by_mime
@@ -28,14 +29,6 @@ MIME_TYPES: dict[Format, tuple[str, ...]] = {
 }
 
 _MIME = re.compile(r"(image|video|audio|application|text)/[a-z0-9.+-]{1,100}\Z")
-
-#: How a child that says nothing more ended, by its signal. What is not listed is a crash of a decoder.
-_BY_SIGNAL = {
-    signal.SIGKILL: Reason.OUT_OF_MEMORY,
-    signal.SIGXCPU: Reason.DEADLINE_EXCEEDED,
-    signal.SIGXFSZ: Reason.LIMIT_EXCEEDED,
-    signal.SIGTERM: Reason.INTERRUPTED,
-}
 
 
 class Decoder:
@@ -100,8 +93,7 @@ class Decoder:
         if ended is None or ended.si_code == os.CLD_EXITED:
             return MediaError(Reason.INTERNAL, "The decoder ended without an answer.")
         number = ended.si_status
-        reason = _BY_SIGNAL.get(signal.Signals(number), Reason.UNDECODABLE)
-        return MediaError(reason, f"The decoder was ended by signal {number}.")
+        return MediaError(of_signal(number), f"The decoder was ended by signal {number}.")
 
 
 def renditions_of(task: Task, outcome: Outcome) -> list[tuple[Rendition, Rendered]]:

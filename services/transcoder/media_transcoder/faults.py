@@ -1,6 +1,7 @@
 """Which reason an exception stands for."""
 
 import errno
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TypeVar
@@ -16,6 +17,19 @@ _BY_ERRNO = {
     # RLIMIT_FSIZE: an output grew beyond what any sane source makes.
     errno.EFBIG: Reason.LIMIT_EXCEEDED,
 }
+
+#: What the kernel ends a decoder for. Nobody else sends SIGKILL but to a process that outlived its use.
+_BY_SIGNAL = {
+    signal.SIGKILL: Reason.OUT_OF_MEMORY,
+    signal.SIGXCPU: Reason.DEADLINE_EXCEEDED,
+    signal.SIGXFSZ: Reason.LIMIT_EXCEEDED,
+    signal.SIGTERM: Reason.INTERRUPTED,
+}
+
+
+def of_signal(number: int) -> Reason:
+    """Return why a decoder was ended by this signal; one that crashes on a file crashes on it again."""
+    return _BY_SIGNAL.get(signal.Signals(number), Reason.UNDECODABLE)
 
 
 def media_error(error: BaseException) -> MediaError:

@@ -3,7 +3,7 @@
 import pytest
 
 from making import NOW, WEB, make_asset
-from media_operator.actions import CopyObject, DeletePrefix, Plan
+from media_operator.actions import CopyObject, DeletePrefix, Plan, StopJob
 from media_operator.plan import is_settled, plan
 from mediaasset.jobs import JobPhase
 from mediaasset.reasons import Reason
@@ -110,6 +110,7 @@ def test_an_asset_made_private_during_a_run_that_fails_ends_the_public_urls() ->
     hidden = after(running, Plan(status=running.status), visibility="Private")
     failed = job_of(hidden, JobPhase.FAILED, Reason.UNDECODABLE)
     first = plan(hidden, see(hidden, jobs=(failed,)), NOW, SETTINGS)
+    assert first.requeue_seconds == 0.0
     moving = after(hidden, first)
     assert not is_settled(moving, SETTINGS)
     second = plan(moving, see(moving, jobs=(failed,)), NOW, SETTINGS)
@@ -143,3 +144,18 @@ def test_a_stalled_asset_that_is_still_served_can_be_hidden() -> None:
         "Stalled": ("True", "Undecodable"),
     }
     assert is_settled(hidden, SETTINGS)
+
+
+def test_a_refusal_that_moves_says_so_at_once_and_looks_again_at_once() -> None:
+    again = annotated(finished(), "again")
+    running = after(again, decide(again, see(again)))
+    hidden = after(running, Plan(status=running.status), visibility="Private", profileName="none")
+    job = job_of(hidden, JobPhase.RUNNING)
+    first = plan(hidden, see(hidden, jobs=(job,), profile=None), NOW, SETTINGS)
+    assert [type(action) for action in first.actions] == [StopJob, CopyObject, CopyObject]
+    assert [event.reason for event in first.events] == [Reason.PROFILE_NOT_FOUND]
+    assert first.requeue_seconds == 0.0
+    second = plan(after(hidden, first), see(hidden, profile=None), NOW, SETTINGS)
+    assert second.actions == (DeletePrefix("media/shop/assets/u1/"),)
+    assert second.events == ()
+    assert second.requeue_seconds == 60.0
