@@ -1,6 +1,6 @@
 # Every target sets up what it needs by itself: Python >= 3.11 is all that a machine must have.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint clean
+.PHONY: help demo test e2e lint images manifests cluster cluster-down clean
 
 BIN := .venv/bin
 # What hack/setup.sh had to install comes first, for the programs that we start as well.
@@ -10,24 +10,41 @@ export PATH := $(CURDIR)/.tools/bin:$(PATH)
 YAML := $(shell find charts manifests -name '*.yaml' -not -path '*/templates/*' 2>/dev/null)
 
 help: ## Show the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: ## Upload a photo, a clip and a sound to a service on this machine, and show what becomes of them
 	@hack/setup.sh demo
 	@$(BIN)/python hack/demo.py
 
-test: lint ## Check the code and run all tests
-	$(BIN)/pytest $(PYTEST_ARGS)
+test: lint ## Check the code and run all tests that need no cluster
+	@$(BIN)/python hack/cluster/tools.py helm versitygw >/dev/null
+	$(BIN)/pytest --ignore=tests/e2e $(PYTEST_ARGS)
+
+e2e: ## Build the images, and test them in a real Kubernetes: CLUSTER=local (as root), kind or current
+	@hack/e2e.sh
 
 lint: ## Check the code without running it
 	@hack/setup.sh test
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/mypy tests hack/demo.py benchmarks
+	$(BIN)/mypy tests hack/cluster hack/demo.py hack/images/build.py hack/manifests.py hack/policies.py benchmarks
 	$(BIN)/lint-imports
 	$(if $(YAML),$(BIN)/yamllint --strict --config-file hack/yamllint.yaml $(YAML))
 	uv lock --check --quiet
+
+images: ## Build the images, all or COMPONENTS="operator ingest", tagged TAG=dev
+	@python3 hack/images/build.py $(if $(TAG),--tag $(TAG)) $(COMPONENTS)
+
+manifests: ## Render manifests/ from the chart
+	@hack/setup.sh test
+	@$(BIN)/python hack/manifests.py
+
+cluster: ## Run a Kubernetes on this machine, without Docker (as root), and print how to use it
+	@hack/cluster/kind create cluster --name media --kubeconfig .cache/kubeconfig
+
+cluster-down: ## Remove it, and all that belongs to it
+	@hack/cluster/kind delete cluster --name media --kubeconfig .cache/kubeconfig
 
 clean: ## Remove what was installed and built
 	rm -rf .venv .tools .cache dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -2,7 +2,7 @@
 # Make a machine with Python >= 3.11 ready: uv, the packages of uv.lock in .venv, ffmpeg and ffprobe.
 #
 #   hack/setup.sh demo   what standalone and the command line need
-#   hack/setup.sh test   everything, exactly as locked
+#   hack/setup.sh test   everything, exactly as locked, and nginx, which the gateway is
 #
 # Quick when nothing is missing. What it installs goes into .tools and .venv, except that root on Debian uses apt-get.
 set -euo pipefail
@@ -71,6 +71,16 @@ ensure_ffmpeg() {
     || die "ffmpeg and ffprobe are needed and could not be installed. Run: sudo apt-get install ffmpeg"
 }
 
+ensure_nginx() {
+  # The configuration of the gateway names where Debian puts the module.
+  { have nginx || [ -x /usr/sbin/nginx ]; } && [ -e /usr/lib/nginx/modules/ngx_http_headers_more_filter_module.so ] && return
+  local packages="nginx libnginx-mod-http-headers-more-filter"
+  # shellcheck disable=SC2086 # two packages
+  may_apt && apt_install $packages && return
+  die "nginx is needed to test the gateway. Run: sudo apt-get install $packages"
+}
+
 ensure_uv
 ensure_packages "${1:-}"
 ensure_ffmpeg
+if [ "$1" = test ]; then ensure_nginx; fi
