@@ -68,6 +68,13 @@ class Assets(Protocol):
     async def annotate(self, namespace: str, name: str, annotations: dict[str, str]) -> None:
         """Add or replace annotations, which wakes the asset. Raises NotFoundError."""
 
+    async def hold(self, asset: MediaAsset) -> MediaAsset:
+        """Put our finalizer on an asset that was made without it; return what is stored now.
+
+        One that has it, or that is being deleted already, stays as it is. Raises ConflictError when it changed since it
+        was read, NotFoundError when it is gone.
+        """
+
     async def delete(self, namespace: str, name: str) -> None:
         """Mark an asset as deleted; it goes once released. Deleting twice is fine. Raises NotFoundError."""
 

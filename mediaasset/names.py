@@ -25,10 +25,15 @@ WAKE_ANNOTATION = f"{GROUP}/wake"
 #: On a MediaAsset: the name of the user in the token that created it, for display.
 USER_NAME_ANNOTATION = f"{GROUP}/user-name"
 
-#: On Jobs and their pods: the asset they work for.
+#: On Jobs and their pods: who made them, and the asset they work for.
+MANAGER_LABEL = "app.kubernetes.io/managed-by"
+MANAGER = "media-operator"
 ASSET_UID_LABEL = f"{GROUP}/asset-uid"
 ATTEMPT_LABEL = f"{GROUP}/attempt"
-INPUTS_HASH_LABEL = f"{GROUP}/inputs-hash"
+#: The same, as annotations where a label would be too short.
+INPUTS_HASH_ANNOTATION = f"{GROUP}/inputs-hash"
+ASSET_NAMESPACE_ANNOTATION = f"{GROUP}/asset-namespace"
+ASSET_NAME_ANNOTATION = f"{GROUP}/asset-name"
 
 
 def random_asset_name() -> str:

@@ -16,7 +16,7 @@ from pydantic.alias_generators import to_camel
 
 from mediaasset import keys
 from mediaasset.media import Kind
-from mediaasset.names import API_VERSION, ASSET_KIND, PROFILE_KIND, REPROCESS_ANNOTATION
+from mediaasset.names import API_VERSION, ASSET_KIND, FINALIZER, PROFILE_KIND, REPROCESS_ANNOTATION
 from mediaasset.reasons import Reason
 from mediaasset.status import ConditionType, Status
 from mediaasset.task import Fit, Format
@@ -206,6 +206,11 @@ class MediaAsset(Model):
         """Tell whether the annotation asks for an attempt that was not made yet."""
         asked = self.metadata.annotations.get(REPROCESS_ANNOTATION)
         return asked is not None and asked != self.status.last_handled_reprocess
+
+    @property
+    def is_held(self) -> bool:
+        """Tell whether it stays until its objects are deleted."""
+        return FINALIZER in self.metadata.finalizers
 
     @property
     def is_final(self) -> bool:

@@ -8,6 +8,11 @@ from mediaasset.task import Task
 
 
 @dataclass(frozen=True, slots=True)
+class Hold:
+    """Put our finalizer on an asset that was made by other means than ours, before anything is made for it."""
+
+
+@dataclass(frozen=True, slots=True)
 class StartJob:
     """Start an attempt, once it is admitted."""
 
@@ -50,7 +55,7 @@ class Release:
     """Let the deleted asset go."""
 
 
-Action = StartJob | StopJob | CopyObject | DeletePrefix | WriteTombstone | Release
+Action = Hold | StartJob | StopJob | CopyObject | DeletePrefix | WriteTombstone | Release
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,17 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from media_operator.actions import Action, CopyObject, DeletePrefix, Plan, Release, StartJob, StopJob, WriteTombstone
+from media_operator.actions import (
+    Action,
+    CopyObject,
+    DeletePrefix,
+    Hold,
+    Plan,
+    Release,
+    StartJob,
+    StopJob,
+    WriteTombstone,
+)
 from media_operator.observe import Observed
 from media_operator.settings import Settings
 from media_operator.tasks import prefix_of, renditions_of, task_of
@@ -33,6 +43,8 @@ from mediaasset.task import SourceInfo as ProbedSource
 
 #: How long until an asset whose profile does not exist is looked at again, in seconds.
 PROFILE_RECHECK_SECONDS = 60.0
+#: How long until an asset is looked at again whose move waits for a Job to end, if nothing wakes it, in seconds.
+RUNNING_RECHECK_SECONDS = 5.0
 #: How long until a queued asset is looked at again if nothing wakes it, in seconds.
 QUEUE_RECHECK_SECONDS = 30.0
 
@@ -41,7 +53,7 @@ THUMBNAIL = "thumbnail"
 
 def is_settled(asset: MediaAsset, settings: Settings) -> bool:
     """Tell from the asset alone that there is nothing to do, so that a resync of finished assets reads nothing more."""
-    return asset.is_final and _with_urls(asset, asset.status, settings) == asset.status
+    return asset.is_final and asset.is_held and _with_urls(asset, asset.status, settings) == asset.status
 
 
 def plan(asset: MediaAsset, observed: Observed, now: datetime, settings: Settings) -> Plan:
@@ -73,8 +85,9 @@ class _Planner:
     def plan(self) -> Plan:
         if self.asset.deleted_at is not None:
             return self._delete()
-        if any(job.is_active for job in self.observed.jobs):
-            # It may be writing to the prefix that a move would delete.
+        if not self.asset.is_held:
+            return Plan(actions=(Hold(),), status=self.status, requeue_seconds=0.0)
+        if self._is_running():
             return self._next()
         moves = self._moves(self.status)
         if moves:
@@ -129,8 +142,10 @@ class _Planner:
 
     def _refuse(self, reason: Reason, text: str, requeue: float | None = None) -> Plan:
         """Stall what cannot be started, and stop what still works on an earlier request."""
-        stalled = self._stall(reason, text, self.status, requeue)
         stale = tuple(StopJob(job.name) for job in self.observed.jobs if job.is_active)
+        # They have ended when what else there is to do is done.
+        self.observed = replace(self.observed, jobs=tuple(job for job in self.observed.jobs if not job.is_active))
+        stalled = self._stall(reason, text, self.status, requeue)
         return replace(stalled, actions=(*stale, *stalled.actions))
 
     def _started(self, attempt: int, inputs_hash: str, name: str, profile: MediaProfile) -> Status:
@@ -277,7 +292,7 @@ class _Planner:
         """
         events = (news,) if news else ()
         moves = self._moves(status)
-        if moves:
+        if moves or (self._is_running() and _is_moving(self.status)):
             # What fails is said now; what is ready is said when it is, after the move.
             return replace(self._move(status, moves), events=events if status.is_true(ConditionType.STALLED) else ())
         ends_urls = news is not None and not self._is_public(status) and not _is_moving(self.status)
@@ -295,7 +310,12 @@ class _Planner:
         return prefix_of(self.asset, self.settings, public=not self._is_public(status))
 
     def _move(self, status: Status, moves: dict[str, str]) -> Plan:
-        """Copy; the plan that follows the record of it deletes what was copied."""
+        """Copy; the plan that follows the record of it deletes what was copied.
+
+        A Job is active for a second or two after its Result is there: then the move is only announced.
+        """
+        if self._is_running():
+            moves = {}
         renditions = tuple(
             r.model_copy(update={"key": moves[r.key]}) if r.key in moves else r for r in status.renditions
         )
@@ -308,7 +328,12 @@ class _Planner:
             ]
         moved = status.model_copy(update={"renditions": renditions}).with_conditions(conditions)
         copies = tuple(CopyObject(source, target) for source, target in moves.items())
-        return Plan(actions=copies, status=self._seen(moved), requeue_seconds=0.0)
+        again = RUNNING_RECHECK_SECONDS if self._is_running() else 0.0
+        return Plan(actions=copies, status=self._seen(moved), requeue_seconds=again)
+
+    def _is_running(self) -> bool:
+        """Tell whether a transcoder may be writing to a prefix that a move would delete."""
+        return any(job.is_active for job in self.observed.jobs)
 
     def _is_public(self, status: Status) -> bool:
         if self.spec.visibility is Visibility.PRIVATE:

@@ -4,7 +4,17 @@ import asyncio
 from collections.abc import Callable
 from datetime import datetime
 
-from media_operator.actions import Action, CopyObject, DeletePrefix, Plan, Release, StartJob, StopJob, WriteTombstone
+from media_operator.actions import (
+    Action,
+    CopyObject,
+    DeletePrefix,
+    Hold,
+    Plan,
+    Release,
+    StartJob,
+    StopJob,
+    WriteTombstone,
+)
 from media_operator.admit import Caps, Waiting, admit
 from media_operator.observe import MAX_DOCUMENT_BYTES, Observed, observe
 from media_operator.plan import is_settled, plan, queued, without
@@ -105,6 +115,8 @@ class Reconciler:
 
     async def _apply(self, asset: MediaAsset, action: Action) -> None:
         match action:
+            case Hold():
+                await self._assets.hold(asset)
             case StopJob(name):
                 await self._jobs.stop(asset.metadata.uid, name)
             case DeletePrefix(prefix):

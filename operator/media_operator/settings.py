@@ -1,9 +1,12 @@
 """What the operator, and standalone in its place, can be told."""
 
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, HttpUrl
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from mediaasset.spec import DNS_LABEL
 
 
 class Settings(BaseSettings):
@@ -37,3 +40,37 @@ class Settings(BaseSettings):
 
     foreign_prefixes: tuple[Annotated[str, Field(pattern="^[^/].*/$")], ...] = ()
     """Prefixes of keys, each with a slash at its end, from which any namespace may take sources."""
+
+
+class ClusterSettings(Settings):
+    """What the operator of a cluster can be told beside it; standalone has no use for these."""
+
+    work_namespace: Annotated[str, Field(pattern=DNS_LABEL)]
+    """Where the Jobs run: a namespace that no tenant can enter."""
+
+    pod_template: Path
+    """A YAML file with the metadata and the spec of the pods of Jobs; their one container is `transcoder`."""
+
+    namespaces: tuple[Annotated[str, Field(pattern=DNS_LABEL)], ...] = ()
+    """The namespaces whose assets are looked after; none are all of them."""
+
+    job_ttl_seconds: Annotated[int, Field(ge=3600)] = 3600
+    """How long a finished Job stays for people to look at."""
+
+    resync_seconds: Annotated[float, Field(gt=0)] = 300
+    """How often all unfinished assets are looked at without being woken, give or take a fifth."""
+
+    port: Annotated[int, Field(ge=1, le=65535)] = 8080
+    """Where /healthz answers."""
+
+
+class ReleaseSettings(BaseSettings):
+    """What `release` is told before an uninstall."""
+
+    model_config = SettingsConfigDict(env_prefix="MEDIA_OPERATOR_", frozen=True)
+
+    deployment: Annotated[str, Field(pattern="^[^/]+/[^/]+$")] | None = None
+    """namespace/name of the operator's Deployment, which is stopped first."""
+
+    namespaces: tuple[Annotated[str, Field(pattern=DNS_LABEL)], ...] = ()
+    """The namespaces whose assets are let go; none are all of them."""

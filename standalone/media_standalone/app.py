@@ -22,6 +22,7 @@ from starlette.applications import Starlette
 from media_ingest.app import create_app
 from media_ingest.auth import Tokens
 from media_ingest.settings import Settings as IngestSettings
+from media_operator.loop import Loop
 from media_operator.reconcile import Reconciler
 from media_operator.settings import Settings as OperatorSettings
 from media_standalone.assets import SqliteAssets, load_profiles
@@ -29,7 +30,6 @@ from media_standalone.database import Database
 from media_standalone.datadir import DataDir, remove_orphans
 from media_standalone.directory import Signer, open_store
 from media_standalone.jobs import ProcessJobs
-from media_standalone.loop import Loop
 from media_standalone.process import Runner
 from media_standalone.serving import routes
 

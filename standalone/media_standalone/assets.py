@@ -170,6 +170,10 @@ class SqliteAssets:
 
         await self._update(namespace, name, change)
 
+    async def hold(self, asset: MediaAsset) -> MediaAsset:
+        """Return the asset as it is: every row is made with the finalizer."""
+        return asset
+
     async def delete(self, namespace: str, name: str) -> None:
         """Mark as deleted; the row stays until it is released."""
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import s3server
 from media_standalone.assets import SqliteAssets
 from media_standalone.database import Database
 from media_standalone.directory import Signer, open_store
@@ -18,6 +19,8 @@ from media_standalone.jobs import ProcessJobs
 from media_standalone.process import Runner
 from mediaasset.assets import Assets
 from mediaasset.jobs import Jobs
+from mediaasset.s3 import StoreSettings
+from mediaasset.s3 import open_store as open_bucket
 from mediaasset.store import Store
 
 
@@ -52,8 +55,20 @@ async def _directory_store(path: Path) -> AsyncIterator[Store]:
     yield open_store(path / "store", Signer(b"k" * 32, "http://127.0.0.1:1"))
 
 
+@asynccontextmanager
+async def _s3_store(path: Path) -> AsyncIterator[Store]:
+    with s3server.start(path / "s3") as server, pytest.MonkeyPatch.context() as patch:
+        server.create_bucket("media")
+        for name, value in server.environment("media", prefix="root/prefix").items():
+            patch.setenv(name, value)
+        yield open_bucket(StoreSettings())
+
+
 ASSETS: dict[str, Callable[[Path], AbstractAsyncContextManager[Assets]]] = {"sqlite": _sqlite_assets}
-STORES: dict[str, Callable[[Path], AbstractAsyncContextManager[Store]]] = {"directory": _directory_store}
+STORES: dict[str, Callable[[Path], AbstractAsyncContextManager[Store]]] = {
+    "directory": _directory_store,
+    "s3": _s3_store,
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,71 +7,26 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import httpx2
 import psutil
 
-T = TypeVar("T")
+from service import Service, wait_for
 
 TOKEN = "a-token-for-tests-only"
-UPLOAD = "/api/media/upload/"
 _HELD = Path(__file__).with_name("held.py")
 
 
-def wait_for(check: Callable[[], T | None], *, seconds: float = 60, what: str = "it") -> T:
-    """Poll until `check` gives something; AssertionError when the time is over."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        found = check()
-        if found:
-            return found
-        time.sleep(0.02)
-    message = f"waited {seconds} s for {what}"
-    raise AssertionError(message)
-
-
 @dataclass
-class Standalone:
+class Standalone(Service):
     """A process that serves, and the data directory that it works on."""
 
     process: "subprocess.Popen[bytes]"
     data_dir: Path
-    base_url: str
-
-    def client(self, token: str = TOKEN) -> httpx2.Client:
-        """Return a client that sends this token."""
-        return httpx2.Client(base_url=self.base_url, headers={"Authorization": f"Bearer {token}"}, timeout=30)
-
-    def upload(self, path: Path, **fields: str) -> dict[str, Any]:
-        """Upload a file; return the answer's body."""
-        with self.client() as client, path.open("rb") as file:
-            answer = client.post(UPLOAD, files={"file": (path.name, file)}, data=fields)
-        assert answer.status_code == 201, answer.text
-        body: dict[str, Any] = answer.json()
-        return body
-
-    def get(self, asset: str) -> dict[str, Any]:
-        """Return an asset as the API shows it."""
-        with self.client() as client:
-            answer = client.get(f"/api/media/{asset}/")
-        assert answer.status_code == 200, answer.text
-        body: dict[str, Any] = answer.json()
-        return body
-
-    def finished(self, asset: str, *, seconds: float = 90) -> dict[str, Any]:
-        """Wait until an asset is ready or failed; return it."""
-
-        def check() -> dict[str, Any] | None:
-            body = self.get(asset)
-            return body if body["status"] in ("ready", "failed") else None
-
-        return wait_for(check, seconds=seconds, what=f"{asset} to be finished")
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Ask it to end; return its exit code."""
@@ -117,7 +72,7 @@ def launch(data_dir: Path, program: Sequence[str], *, token: str | None = TOKEN,
         process.wait()
         raise
     assert line.startswith("Serving http://"), line
-    return Standalone(process, data_dir, line.removeprefix("Serving "))
+    return Standalone(line.removeprefix("Serving "), TOKEN, process, data_dir)
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from mediaasset.spec import MediaAsset, MediaProfile
 from mediaasset.task import Task
 
 SETTINGS = Settings.model_validate({"public_base_url": "https://media.example.org", "max_active_jobs": 2})
-WRITES = {"create", "write_status", "annotate", "delete", "release", "stop", "copy"}
+WRITES = {"create", "write_status", "annotate", "hold", "delete", "release", "stop", "copy"}
 
 
 class DeathError(BaseException):

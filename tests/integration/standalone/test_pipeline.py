@@ -15,7 +15,8 @@ import pytest
 import yaml
 from PIL import Image
 
-from standalone import UPLOAD, Standalone, assets_in, children_of, files_under, jobs_in, started, wait_for
+from service import UPLOAD, wait_for
+from standalone import Standalone, assets_in, children_of, files_under, jobs_in, started
 
 PHOTO = Path(__file__).parents[2] / "data" / "photo.jpg"
 IMAGES = {"thumbnail", "small", "medium", "large", "webp", "original"}

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from making import NOW, WEB, make_asset, make_failure, make_result
-from media_operator.actions import DeletePrefix, Plan, Release, StopJob, WriteTombstone
+from media_operator.actions import DeletePrefix, Hold, Plan, Release, StopJob, WriteTombstone
 from media_operator.plan import is_settled, plan, queued
 from media_operator.settings import Settings
 from mediaasset.jobs import JobPhase
@@ -36,6 +36,27 @@ def test_a_new_asset_starts_attempt_one_with_all_that_the_transcoder_needs() -> 
         ("thumbnail", RenditionState.PENDING),
         ("medium", RenditionState.PENDING),
     ]
+
+
+def test_an_asset_made_by_other_means_is_held_before_anything_else() -> None:
+    free = make_asset(metadata_={"finalizers": ["of.others/guard"]})
+    decided = plan(free, see(free), NOW, SETTINGS)
+    assert decided.actions == (Hold(),)
+    assert decided.status == free.status
+    assert decided.requeue_seconds == 0.0
+
+
+def test_a_finished_asset_that_nobody_holds_is_not_settled() -> None:
+    ready = finished()
+    assert is_settled(ready, SETTINGS)
+    free = ready.model_copy(update={"metadata": ready.metadata.model_copy(update={"finalizers": ()})})
+    assert not is_settled(free, SETTINGS)
+    assert plan(free, see(free), NOW, SETTINGS).actions == (Hold(),)
+
+
+def test_a_deleted_asset_is_not_held_anew() -> None:
+    gone = make_asset(metadata_={"finalizers": [], "deletionTimestamp": NOW.isoformat()})
+    assert Hold() not in plan(gone, see(gone), NOW, SETTINGS).actions
 
 
 def test_a_running_job_is_waited_for() -> None:

@@ -54,6 +54,42 @@ def test_an_asset_made_private_while_it_ran_ends_the_public_urls_of_before() -> 
     assert second.status.url is None
 
 
+def test_move_waits_for_the_job_whose_result_is_there_already() -> None:
+    # The end of a pod is seen, and its Result is read, a second or two before its Job says that it is complete.
+    running = started()
+    ready = after(running, decide(running, see(running, left=(result_of(running),))))
+    job, result = job_of(ready, JobPhase.RUNNING), result_of(ready)
+    hidden = after(ready, decide(ready, see(ready, jobs=(job,), left=(result,))), visibility="Private")
+    for _ in range(2):
+        waiting = plan(hidden, see(hidden, jobs=(job,), left=(result,)), NOW, SETTINGS)
+        assert waiting.actions == ()
+        assert waiting.requeue_seconds is not None
+        assert waiting.requeue_seconds > 0
+        hidden = after(hidden, waiting)
+        assert conditions(hidden.status)["Ready"] == ("False", "MovingObjects")
+        assert not is_settled(hidden, SETTINGS)
+    over = job_of(ready, JobPhase.SUCCEEDED)
+    copying = plan(hidden, see(hidden, jobs=(over,), left=(result,)), NOW, SETTINGS)
+    assert [type(action) for action in copying.actions] == [CopyObject, CopyObject]
+    deleting = plan(after(hidden, copying), see(hidden, jobs=(over,), left=(result,)), NOW, SETTINGS)
+    assert deleting.actions == (DeletePrefix("media/shop/assets/u1/"),)
+    assert deleting.status.is_true(ConditionType.READY)
+
+
+def test_result_of_a_public_run_that_was_made_private_is_published_after_its_job() -> None:
+    running = started()
+    hidden = after(running, Plan(status=running.status), visibility="Private")
+    job, result = job_of(running, JobPhase.RUNNING), result_of(running)
+    waiting = plan(hidden, see(hidden, jobs=(job,), left=(result,)), NOW, SETTINGS)
+    assert waiting.actions == ()
+    moving = after(hidden, waiting)
+    over = job_of(running, JobPhase.SUCCEEDED)
+    copied = after(moving, plan(moving, see(moving, jobs=(over,), left=(result,)), NOW, SETTINGS))
+    assert plan(copied, see(copied, jobs=(over,), left=(result,)), NOW, SETTINGS).actions == (
+        DeletePrefix("media/shop/assets/u1/"),
+    )
+
+
 def test_an_asset_made_private_and_run_again_at_once_ends_the_public_urls_of_before() -> None:
     done = finished()
     asked = annotated(after(done, decide(done, see(done)), visibility="Private"), "again")

@@ -14,7 +14,7 @@ _LOG = structlog.get_logger(__name__)
 
 Key = tuple[str, str]
 
-#: Assets that are reconciled at once. A reconcile waits for files and SQLite; more would only queue there.
+#: Assets that are reconciled at once in standalone: they wait for files and SQLite, and more would only queue there.
 WORKERS = 4
 RESYNC_SECONDS = 30.0
 _FIRST_BACKOFF_SECONDS = 0.5
@@ -31,12 +31,14 @@ class Loop:
         reconcile: Callable[[str, str], Awaitable[float | None]],
         unfinished: Callable[[], Awaitable[Iterable[Key]]],
         *,
+        workers: int = WORKERS,
         resync_seconds: float = RESYNC_SECONDS,
         backoff_seconds: float = _FIRST_BACKOFF_SECONDS,
     ) -> None:
         """Take what is called with (namespace, name), and what lists the assets to look at without being woken."""
         self._reconcile = reconcile
         self._unfinished = unfinished
+        self._workers = workers
         self._resync_seconds = resync_seconds
         self._backoff_seconds = backoff_seconds
         self._queue: asyncio.Queue[Key] = asyncio.Queue()
@@ -62,7 +64,7 @@ class Loop:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._resync())
-                for _ in range(WORKERS):
+                for _ in range(self._workers):
                     group.create_task(self._work())
         finally:
             for timer in self._timers.values():

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-from media_standalone.loop import WORKERS, Key, Loop
+from media_operator.loop import WORKERS, Key, Loop
 from mediaasset.assets import AssetsError, ConflictError
 
 KEY = ("default", "one")

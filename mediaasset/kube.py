@@ -1,0 +1,201 @@
+"""The way to the API server that the adapters share: JSON in, JSON out, and what its errors mean.
+
+Only the core of the client is used (configuration, credentials, TLS, requests). Its generated classes would cost each
+start two seconds and 130 MB, to turn the JSON that we send and read into objects and back.
+"""
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import yaml
+from aiohttp import ClientError, ClientTimeout, StreamReader
+from kubernetes.aio.client.api_client import ApiClient
+from kubernetes.aio.client.configuration import Configuration
+from kubernetes.aio.client.exceptions import ApiException
+from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
+
+Json = dict[str, Any]
+
+#: How long a request may take before it counts as lost, and how long to wait for a connection; seconds.
+REQUEST_TIMEOUT = ClientTimeout(total=30, sock_connect=5)
+#: How many items one page of a list holds, as in kubectl.
+PAGE_SIZE = 500
+
+_MERGE_PATCH = "application/merge-patch+json"
+_JSON_PATCH = "application/json-patch+json"
+
+
+class KubeError(Exception):
+    """The API server refused a request, with this HTTP status and `Status.reason`, or sent no JSON object."""
+
+    def __init__(self, status: int, reason: str, message: str) -> None:
+        """Take what the answer says; the text is meant for people."""
+        super().__init__(f"{status} {reason}: {message}" if message else f"{status} {reason}")
+        self.status = status
+        self.reason = reason
+
+
+@contextmanager
+def meaning(reason: str, error: Exception) -> Iterator[None]:
+    """Raise `error` where the API server refuses for this reason."""
+    try:
+        yield
+    except KubeError as cause:
+        if cause.reason != reason:
+            raise
+        raise error from cause
+
+
+@contextmanager
+def translated(error: type[Exception], *passing: type[Exception]) -> Iterator[None]:
+    """Raise what goes wrong on the way to the API server as the error of a port.
+
+    What a caller can decide on (`AlreadyExists`, `Conflict`, `NotFound`) is his to catch inside; what is in `passing`
+    goes through.
+    """
+    try:
+        yield
+    except passing:
+        raise
+    except (KubeError, ApiException, ClientError, OSError) as cause:
+        # TimeoutError is an OSError.
+        text = str(cause) or type(cause).__name__
+        message = f"the API server: {text}"
+        raise error(message) from cause
+
+
+def resource(group_version: str, plural: str, *, namespace: str = "", name: str = "", sub: str = "") -> str:
+    """Return the path of a resource or of all of its kind; group_version is `v1` or like `batch/v1`."""
+    root = f"/apis/{group_version}" if "/" in group_version else f"/api/{group_version}"
+    scope = f"/namespaces/{quote(namespace, safe='')}" if namespace else ""
+    parts = [root + scope, plural, *([quote(name, safe="")] if name else []), *([sub] if sub else [])]
+    return "/".join(parts)
+
+
+class Api:
+    """Requests to one API server. Raises KubeError, and what aiohttp raises when there is no answer: see translated."""
+
+    def __init__(self, client: ApiClient) -> None:
+        """Take the client, which closes with this."""
+        self._client = client
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.close()
+        # Their transports end in the next turn of the loop, which may be its last.
+        await asyncio.sleep(0)
+
+    async def call(
+        self, method: str, path: str, body: Json | list[Json] | None = None, query: Mapping[str, str] | None = None
+    ) -> Json:
+        """Send one request; a PATCH is a merge patch when its body is an object, a JSON patch when it is a list."""
+        response = await self._send(method, path, body, query or {}, REQUEST_TIMEOUT)
+        async with response.response:
+            return _decoded(response.status, await response.read())
+
+    async def pages(self, path: str, query: Mapping[str, str] | None = None) -> AsyncGenerator[Json, None]:
+        """Yield a list of any length page by page, all of one moment; KubeError 410 when that is too long ago."""
+        asked = {"limit": str(PAGE_SIZE), **(query or {})}
+        while True:
+            page = await self.call("GET", path, query=asked)
+            yield page
+            if not (token := page["metadata"].get("continue")):
+                return
+            asked["continue"] = token
+
+    @asynccontextmanager
+    async def watch(
+        self, path: str, version: str, *, seconds: int, grace: float = 10
+    ) -> AsyncGenerator[AsyncGenerator[Json, None], None]:
+        """Open a watch of what happens after this version, which the server ends after so many seconds.
+
+        Gives the events {type, object}; one of the type ERROR is raised as KubeError. A connection on which nothing
+        arrives any more, not even the end, raises TimeoutError `grace` seconds after that should have come.
+        """
+        query = {
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": version,
+            "timeoutSeconds": str(seconds),
+        }
+        limit = ClientTimeout(total=seconds + grace, sock_connect=REQUEST_TIMEOUT.sock_connect)
+        response = await self._send("GET", path, None, query, limit)
+        async with response.response as stream:
+            if response.status >= HTTPStatus.BAD_REQUEST:
+                _decoded(response.status, await response.read())
+            yield _events(stream.content)
+
+    async def _send(
+        self, method: str, path: str, body: Json | list[Json] | None, query: Mapping[str, str], limit: ClientTimeout
+    ) -> Any:
+        headers = {"Accept": "application/json", "Content-Type": "application/json"}
+        if method == "PATCH":
+            headers["Content-Type"] = _JSON_PATCH if isinstance(body, list) else _MERGE_PATCH
+        parameters = await self._client.param_serialize(
+            method,
+            path,
+            query_params=list(query.items()),
+            header_params=headers,
+            body=body,
+            auth_settings=["BearerToken"],
+        )
+        return await self._client.call_api(*parameters, _request_timeout=limit)
+
+
+async def connect() -> Api:
+    """Open the API of the cluster that this process is in, or of $KUBECONFIG, or of ~/.kube/config.
+
+    Raises OSError, with a text for people, when none of them is there or sound. Nothing is sent yet.
+    """
+    configuration = Configuration()
+    kubeconfig = os.environ.get("KUBECONFIG")
+    try:
+        if kubeconfig is None and "KUBERNETES_SERVICE_HOST" in os.environ:
+            # Reads the token anew each minute, as the kubelet replaces it before it expires.
+            load_incluster_config(configuration)
+        else:
+            await load_kube_config(
+                config_file=kubeconfig or str(Path.home() / ".kube" / "config"), client_configuration=configuration
+            )
+        # Since 3.13 Python refuses the certificates of clusters whose own CA leaves out RFC 5280's key identifiers.
+        # Chain, name and time are still verified, which is what every other client of the API server does.
+        configuration.disable_strict_ssl_verification = True
+        client = ApiClient(configuration)
+    except (ConfigException, OSError, ValueError, yaml.YAMLError) as error:
+        message = f"no Kubernetes API server is configured: {error}"
+        raise OSError(message) from error
+    # The server keeps it with each field that we set.
+    client.user_agent = "media-operator"
+    return Api(client)
+
+
+async def _events(lines: StreamReader) -> AsyncGenerator[Json, None]:
+    # The last line of a stream that was cut off is no event.
+    while (line := await lines.readline()).endswith(b"\n"):
+        event = _decoded(HTTPStatus.OK, line)
+        if event["type"] == "ERROR":
+            raise _error(0, event["object"])
+        yield event
+
+
+def _decoded(status: int, raw: bytes) -> Json:
+    try:
+        body = json.loads(raw)
+    except ValueError:
+        body = None
+    if status >= HTTPStatus.BAD_REQUEST:
+        raise _error(status, body if isinstance(body, dict) else {})
+    if not isinstance(body, dict):
+        raise KubeError(status, "InvalidAnswer", "the answer is no JSON object")
+    return body
+
+
+def _error(status: int, body: Json) -> KubeError:
+    return KubeError(body.get("code") or status, body.get("reason") or "Unknown", body.get("message") or "")

@@ -1,0 +1,332 @@
+"""The assets of a cluster: MediaAsset resources."""
+
+import asyncio
+import re
+import secrets
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from typing import Self, TypeVar
+
+import structlog
+from pydantic import ValidationError
+
+from mediaasset.assets import AlreadyExistsError, AssetsError, ConflictError, Event, NotFoundError, Page
+from mediaasset.index import Index
+from mediaasset.informer import Informer
+from mediaasset.kube import Api, Json, KubeError, meaning, resource, translated
+from mediaasset.names import (
+    API_VERSION,
+    ASSET_KIND,
+    ASSET_PLURAL,
+    DEFAULT_PROFILE_ANNOTATION,
+    FINALIZER,
+    PROFILE_PLURAL,
+)
+from mediaasset.spec import MediaAsset, MediaProfile
+from mediaasset.status import Status
+
+#: How long a reader waits for the first list, in seconds.
+_SYNC_SECONDS = 5
+#: A mirror without contact for so long is no answer any more, in seconds.
+_SILENT_SECONDS = 60
+#: How old an answer about profiles may be, in seconds: one upload asks several times.
+_PROFILES_SECONDS = 2
+#: How often a release is tried against others who change the asset at the same time.
+_RELEASE_TRIES = 5
+#: What the API server takes, in bytes.
+_MAX_EVENT_MESSAGE = 1024
+
+#: Names that can be: anything else would be another path, and of a name that cannot be there is no asset.
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+
+M = TypeVar("M", MediaAsset, MediaProfile)
+
+_LOG = structlog.get_logger(__name__)
+
+
+class KubernetesAssets:
+    """Implements the port `Assets` over the API server.
+
+    As an async context manager it watches: inside of it, lists and `unfinished` come from memory. Outside they are read
+    from the server each time.
+    """
+
+    def __init__(self, api: Api, namespaces: Sequence[str] = (), *, component: str = "media-operator") -> None:
+        """Take the API, which stays the caller's, the namespaces to look at, all if none, and whom Events name."""
+        self._api = api
+        self._namespaces = tuple(namespaces) or ("",)
+        self._component = component
+        self._mirrors: dict[str, tuple[Informer, Index]] = {}
+        self._stack = AsyncExitStack()
+        self._profiles: tuple[float, Sequence[Json]] = (0.0, ())
+        self._profiles_lock = asyncio.Lock()
+
+    async def __aenter__(self) -> Self:
+        """Begin to watch; does not wait for the first list."""
+        group = await self._stack.enter_async_context(asyncio.TaskGroup())
+        for namespace in self._namespaces:
+            index = Index()
+            informer = Informer(self._api, _all(namespace), index)
+            self._mirrors[namespace] = informer, index
+            self._stack.callback(group.create_task(informer.run()).cancel)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Stop watching."""
+        self._mirrors.clear()
+        await self._stack.aclose()
+
+    async def create(self, asset: MediaAsset) -> MediaAsset:
+        """Create the resource."""
+        namespace, name = asset.key
+        metadata = asset.metadata.to_dict()
+        body = {
+            "apiVersion": API_VERSION,
+            "kind": ASSET_KIND,
+            "metadata": {
+                "name": name,
+                "namespace": namespace,
+                "finalizers": [FINALIZER],
+                **{part: metadata[part] for part in ("annotations", "labels") if metadata[part]},
+            },
+            "spec": asset.spec.to_dict(),
+        }
+        with translated(AssetsError), meaning("AlreadyExists", AlreadyExistsError(f"{namespace}/{name} exists")):
+            created = await self._api.call("POST", _all(namespace), body)
+        return self._wrote(created)
+
+    async def get(self, namespace: str, name: str) -> MediaAsset:
+        """Read an asset, live."""
+        return _asset(await self._get(namespace, name))
+
+    async def list(self, namespace: str, *, user_id: str | None = None, limit: int, offset: int = 0) -> Page:
+        """List assets, newest first."""
+        index = await self._index(namespace)
+        return index.page(namespace, user_id, limit, offset)
+
+    async def unfinished(self) -> tuple[tuple[str, str], ...]:
+        """Return the assets that need looking after."""
+        return tuple([key for namespace in self._namespaces for key in (await self._index(namespace)).unfinished()])
+
+    async def write_status(self, asset: MediaAsset, status: Status) -> MediaAsset:
+        """Replace the status of exactly this version."""
+        body = {
+            "apiVersion": API_VERSION,
+            "kind": ASSET_KIND,
+            "metadata": _identity(asset),
+            "spec": asset.spec.to_dict(),
+            "status": status.to_dict(),
+        }
+        with translated(AssetsError):
+            try:
+                written = await self._api.call("PUT", _one(*asset.key, sub="status"), body)
+            except KubeError as error:
+                raise await self._lost(asset, error) from error
+        return self._wrote(written)
+
+    async def annotate(self, namespace: str, name: str, annotations: dict[str, str]) -> None:
+        """Add or replace annotations."""
+        patch = {"metadata": {"annotations": annotations}}
+        with translated(AssetsError), meaning("NotFound", _no_asset(namespace, name)):
+            self._wrote(await self._api.call("PATCH", _one(namespace, name), patch))
+
+    async def hold(self, asset: MediaAsset) -> MediaAsset:
+        """Put our finalizer on an asset that lacks it."""
+        if FINALIZER in asset.metadata.finalizers or asset.deleted_at is not None:
+            return asset
+        return await self._set_finalizers(asset, [*asset.metadata.finalizers, FINALIZER])
+
+    async def delete(self, namespace: str, name: str) -> None:
+        """Delete the resource, which its finalizers keep until it is released."""
+        with translated(AssetsError), meaning("NotFound", _no_asset(namespace, name)):
+            answer = await self._api.call("DELETE", _one(namespace, name))
+        if answer.get("kind") == ASSET_KIND:
+            self._wrote(answer)
+        else:
+            # Nobody held it, so it is gone at once.
+            self._forget((namespace, name), str(answer.get("details", {}).get("uid", "")))
+
+    async def release(self, asset: MediaAsset) -> None:
+        """Take our finalizer off a deleted asset."""
+        # Most often the caller read the asset just now, and there is no need to read it again.
+        stored: MediaAsset | None = asset if asset.deleted_at else await self._same(asset)
+        for _ in range(_RELEASE_TRIES):
+            if stored is None or stored.deleted_at is None or FINALIZER not in stored.metadata.finalizers:
+                break
+            try:
+                await self._set_finalizers(stored, [name for name in stored.metadata.finalizers if name != FINALIZER])
+                break
+            except NotFoundError:
+                break
+            except ConflictError:
+                stored = await self._same(asset)
+        else:
+            message = f"{'/'.join(asset.key)} changes too often to be released"
+            raise AssetsError(message)
+
+    async def profile(self, name: str | None) -> MediaProfile:
+        """Return a profile, or the default one; as it was at most two seconds ago."""
+        profiles = await self._all_profiles()
+        if name is None:
+            # Of several defaults the newest counts, and the first by name of those, as with StorageClasses.
+            found = max((item for item in profiles if _is_default(item)), key=_created, default=None)
+        else:
+            found = next((item for item in profiles if item["metadata"]["name"] == name), None)
+        if found is None:
+            message = "there is no default profile" if name is None else f"there is no profile {name!r}"
+            raise NotFoundError(message)
+        return _model(MediaProfile, found)
+
+    async def emit(self, asset: MediaAsset, event: Event) -> None:
+        """Write an Event."""
+        namespace, name = asset.key
+        now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        body = {
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {"namespace": namespace, "name": f"{name[:200]}.{secrets.token_hex(8)}"},
+            "involvedObject": {
+                "apiVersion": API_VERSION,
+                "kind": ASSET_KIND,
+                "namespace": namespace,
+                "name": name,
+                "uid": asset.metadata.uid,
+                "resourceVersion": asset.metadata.resource_version,
+            },
+            "type": "Warning" if event.warning else "Normal",
+            "reason": event.reason.value,
+            "message": event.message.encode()[:_MAX_EVENT_MESSAGE].decode(errors="ignore"),
+            "source": {"component": self._component},
+            "reportingComponent": self._component,
+            "firstTimestamp": now,
+            "lastTimestamp": now,
+            "count": 1,
+        }
+        try:
+            await self._api.call("POST", resource("v1", "events", namespace=namespace), body)
+        except Exception as error:  # noqa: BLE001 - an event is worth no trouble, whatever it is
+            _LOG.warning("an event was lost", asset=f"{namespace}/{name}", reason=event.reason, error=repr(error))
+
+    async def _get(self, namespace: str, name: str) -> Json:
+        with translated(AssetsError), meaning("NotFound", _no_asset(namespace, name)):
+            return await self._api.call("GET", _one(namespace, name))
+
+    async def _same(self, asset: MediaAsset) -> MediaAsset | None:
+        """Return what this very asset is now; None when it is gone, or another one has its name."""
+        try:
+            stored = await self.get(*asset.key)
+        except NotFoundError:
+            return None
+        return stored if stored.metadata.uid == asset.metadata.uid else None
+
+    async def _set_finalizers(self, asset: MediaAsset, finalizers: Sequence[str]) -> MediaAsset:
+        patch = {"metadata": {**_identity(asset), "finalizers": [*finalizers]}}
+        with translated(AssetsError):
+            try:
+                stored = await self._api.call("PATCH", _one(*asset.key), patch)
+            except KubeError as error:
+                raise await self._lost(asset, error) from error
+        if not finalizers and stored["metadata"].get("deletionTimestamp"):
+            self._forget(asset.key, asset.metadata.uid)
+            return _asset(stored)
+        return self._wrote(stored)
+
+    async def _lost(self, asset: MediaAsset, error: KubeError) -> Exception:
+        """Return what a refused write to one version of an asset means."""
+        if error.reason == "NotFound":
+            return _no_asset(*asset.key)
+        if error.reason != "Conflict":
+            return error
+        if await self._same(asset) is None:
+            return _no_asset(*asset.key)
+        return ConflictError(f"{'/'.join(asset.key)} changed since version {asset.metadata.resource_version}")
+
+    async def _index(self, namespace: str) -> Index:
+        informer, index = self._mirrors.get(namespace) or self._mirrors.get("") or (None, Index())
+        if informer is None:
+            with translated(AssetsError):
+                await index.replace(self._api.pages(_all(namespace)))
+            return index
+        try:
+            async with asyncio.timeout(_SYNC_SECONDS):
+                await informer.synced()
+        except TimeoutError:
+            message = "the assets have not been read yet"
+            raise AssetsError(message) from None
+        since = informer.silent_since
+        if since is not None and asyncio.get_running_loop().time() - since > _SILENT_SECONDS:
+            message = "what is known of the assets is too old"
+            raise AssetsError(message)
+        return index
+
+    async def _all_profiles(self) -> Sequence[Json]:
+        loop = asyncio.get_running_loop()
+        async with self._profiles_lock:
+            expires, profiles = self._profiles
+            if loop.time() >= expires:
+                with translated(AssetsError):
+                    pages: AsyncIterator[Json] = self._api.pages(resource(API_VERSION, PROFILE_PLURAL))
+                    profiles = [item async for page in pages for item in page["items"]]
+                self._profiles = loop.time() + _PROFILES_SECONDS, profiles
+        return profiles
+
+    def _wrote(self, item: Json) -> MediaAsset:
+        asset = _asset(item)
+        for namespace in (asset.key[0], ""):
+            if namespace in self._mirrors:
+                self._mirrors[namespace][1].wrote(item)
+        return asset
+
+    def _forget(self, key: tuple[str, str], uid: str) -> None:
+        for namespace in (key[0], ""):
+            if namespace in self._mirrors:
+                self._mirrors[namespace][1].released(key, uid)
+
+
+def _all(namespace: str) -> str:
+    return resource(API_VERSION, ASSET_PLURAL, namespace=namespace)
+
+
+def _one(namespace: str, name: str, sub: str = "") -> str:
+    if not _NAME.fullmatch(name):
+        raise _no_asset(namespace, name)
+    return resource(API_VERSION, ASSET_PLURAL, namespace=namespace, name=name, sub=sub)
+
+
+def _identity(asset: MediaAsset) -> Json:
+    """Return metadata by which the server refuses a write to another version or another asset."""
+    namespace, name = asset.key
+    metadata = asset.metadata
+    return {
+        "namespace": namespace,
+        "name": name,
+        "uid": metadata.uid,
+        "resourceVersion": metadata.resource_version,
+    }
+
+
+def _asset(item: Json) -> MediaAsset:
+    return _model(MediaAsset, item)
+
+
+def _model(model: type[M], item: Json) -> M:
+    try:
+        return model.model_validate(item)
+    except ValidationError as error:
+        # Made by a newer version, perhaps. What was sent stays out of the text.
+        wrong = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+        message = f"{model.__name__} {item['metadata']['name']} cannot be read: {wrong}"
+        raise AssetsError(message) from None
+
+
+def _no_asset(namespace: str, name: str) -> NotFoundError:
+    return NotFoundError(f"there is no asset {namespace}/{name}")
+
+
+def _is_default(profile: Json) -> bool:
+    return (profile["metadata"].get("annotations") or {}).get(DEFAULT_PROFILE_ANNOTATION) == "true"
+
+
+def _created(profile: Json) -> str:
+    return str(profile["metadata"]["creationTimestamp"])

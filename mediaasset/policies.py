@@ -1,0 +1,113 @@
+"""Who may do what with the objects, as policies of S3: made from one table, which docs/architecture.md shows to people.
+
+Pure: dicts in the form that AWS defines and that other servers have taken over.
+"""
+
+from collections.abc import Iterator, Mapping
+from enum import StrEnum
+from typing import Any
+
+from mediaasset import keys
+
+Policy = dict[str, Any]
+
+_VERSION = "2012-10-17"
+
+
+class Component(StrEnum):
+    """Who comes to the store."""
+
+    INGEST = "ingest"
+    OPERATOR = "operator"
+    TRANSCODER = "transcoder"
+    ANONYMOUS = "anonymous"
+
+
+class Right(StrEnum):
+    """What one may do below a prefix. To sign is to read on behalf of whoever holds the URL."""
+
+    READ = "read"
+    WRITE = "write"
+    DELETE = "delete"
+    SIGN = "sign"
+    LIST = "list"
+
+
+#: The table: by prefix and component. What does not stand here is refused.
+RIGHTS: Mapping[str, Mapping[Component, frozenset[Right]]] = {
+    keys.UPLOADS: {
+        Component.INGEST: frozenset({Right.WRITE, Right.READ, Right.DELETE, Right.LIST}),
+        Component.OPERATOR: frozenset({Right.DELETE, Right.LIST}),
+        Component.TRANSCODER: frozenset({Right.READ}),
+    },
+    keys.PUBLIC: {
+        Component.OPERATOR: frozenset({Right.READ, Right.WRITE, Right.DELETE, Right.LIST}),
+        Component.TRANSCODER: frozenset({Right.WRITE}),
+        Component.ANONYMOUS: frozenset({Right.READ}),
+    },
+    keys.PRIVATE: {
+        Component.INGEST: frozenset({Right.SIGN}),
+        Component.OPERATOR: frozenset({Right.READ, Right.WRITE, Right.DELETE, Right.LIST}),
+        Component.TRANSCODER: frozenset({Right.WRITE}),
+    },
+    keys.WORK: {
+        Component.OPERATOR: frozenset({Right.READ, Right.DELETE, Right.LIST}),
+        Component.TRANSCODER: frozenset({Right.WRITE, Right.READ}),
+    },
+    keys.TOMBSTONES: {
+        Component.INGEST: frozenset({Right.READ, Right.LIST}),
+        Component.OPERATOR: frozenset({Right.WRITE, Right.READ, Right.DELETE, Right.LIST}),
+    },
+}
+
+#: Large objects go up in parts, and those of an upload that breaks off are taken back.
+_ACTIONS: Mapping[Right, tuple[str, ...]] = {
+    Right.READ: ("s3:GetObject",),
+    Right.SIGN: ("s3:GetObject",),
+    Right.WRITE: ("s3:PutObject", "s3:AbortMultipartUpload"),
+    Right.DELETE: ("s3:DeleteObject",),
+}
+
+
+def bucket_policy(bucket: str, prefix: str, principals: Mapping[str, str]) -> Policy:
+    """Return the policy of a bucket whose root prefix is `prefix`, perhaps empty.
+
+    principals names the components' accounts as the server does: `arn:aws:iam::…` at AWS, access keys in versitygw. A
+    component that is not among them gets nothing from this policy; anyone may read what is public.
+    """
+    named: dict[Component, Any] = {Component(name): {"AWS": [account]} for name, account in principals.items()}
+    statements = [
+        {"Sid": statement["Sid"], "Principal": principal, **statement}
+        for component, principal in {**named, Component.ANONYMOUS: "*"}.items()
+        for statement in _statements(component, bucket, prefix)
+    ]
+    return {"Version": _VERSION, "Statement": statements}
+
+
+def identity_policy(component: Component, bucket: str, prefix: str) -> Policy:
+    """Return the policy to attach to the account or role of one component."""
+    return {"Version": _VERSION, "Statement": list(_statements(component, bucket, prefix))}
+
+
+def _statements(component: Component, bucket: str, prefix: str) -> Iterator[Policy]:
+    arn = f"arn:aws:s3:::{bucket}"
+    root = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
+    listed = []
+    for top, cells in RIGHTS.items():
+        rights = cells.get(component, frozenset())
+        actions = sorted({action for right in rights - {Right.LIST} for action in _ACTIONS[right]})
+        if actions:
+            sid = f"{component.title()}{top.title()}"
+            yield {"Sid": sid, "Effect": "Allow", "Action": actions, "Resource": [f"{arn}/{root}{top}/*"]}
+        if Right.LIST in rights:
+            listed.append(f"{root}{top}/*")
+    if listed:
+        yield {
+            "Sid": f"{component.title()}List",
+            "Effect": "Allow",
+            "Action": ["s3:ListBucket"],
+            "Resource": [arn],
+            # IfExists: S3 says that an object is missing, instead of forbidden, only to who may list, and asks that
+            # without a prefix.
+            "Condition": {"StringLikeIfExists": {"s3:prefix": listed}},
+        }

@@ -1,0 +1,158 @@
+"""The Job of an attempt as Kubernetes is told of it, and what it says of itself afterwards. Pure: dicts in and out."""
+
+from collections.abc import Iterable, Mapping
+from copy import deepcopy
+from datetime import datetime
+from typing import Any
+
+from mediaasset.jobs import Job, JobPhase
+from mediaasset.names import (
+    ASSET_NAME_ANNOTATION,
+    ASSET_NAMESPACE_ANNOTATION,
+    ASSET_UID_LABEL,
+    ATTEMPT_LABEL,
+    INPUTS_HASH_ANNOTATION,
+    MANAGER,
+    MANAGER_LABEL,
+)
+from mediaasset.reasons import TABLE, Reason, Retry, from_exit_code
+from mediaasset.task import POD_VARIABLE, TASK_VARIABLE, Task
+
+Json = dict[str, Any]
+
+#: The container whose exit code is one of the table.
+CONTAINER = "transcoder"
+#: How often a Job replaces a pod that failed for a reason of the kind `pod`.
+BACKOFF_LIMIT = 2
+
+_TERMINATION_LOG = "/dev/termination-log"
+#: podFailurePolicy takes no more exit codes than these; the table has fewer.
+_FINAL_CODES = sorted(
+    rule.exit_code for rule in TABLE.values() if rule.exit_code is not None and rule.retry is not Retry.POD
+)
+
+
+def manifest(name: str, namespace: str, task: Task, template: Mapping[str, Any], *, ttl_seconds: int) -> Json:
+    """Return the Job for a Task.
+
+    template is the metadata and spec of a pod, with the container `transcoder`; what is said here goes first.
+    """
+    labels = {MANAGER_LABEL: MANAGER, ASSET_UID_LABEL: task.uid, ATTEMPT_LABEL: str(task.attempt)}
+    annotations = {
+        ASSET_NAMESPACE_ANNOTATION: task.namespace,
+        ASSET_NAME_ANNOTATION: task.name,
+        INPUTS_HASH_ANNOTATION: task.inputs_hash,
+    }
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": name, "namespace": namespace, "labels": labels, "annotations": annotations},
+        "spec": {
+            "backoffLimit": BACKOFF_LIMIT,
+            "activeDeadlineSeconds": task.deadline_seconds,
+            "ttlSecondsAfterFinished": ttl_seconds,
+            # Never two pods of one Job at a time while both can be helped.
+            "podReplacementPolicy": "Failed",
+            "podFailurePolicy": {"rules": _failure_rules()},
+            "template": _pod(task, template, labels, annotations),
+        },
+    }
+
+
+def _failure_rules() -> list[Json]:
+    codes = {"containerName": CONTAINER, "operator": "In", "values": _FINAL_CODES}
+    return [
+        # An evicted or preempted pod did nothing wrong: it is replaced, and does not count.
+        {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+        # Another pod would fail as this one did: what follows is for the operator to decide.
+        {"action": "FailJob", "onExitCodes": codes},
+    ]
+
+
+def _pod(task: Task, template: Mapping[str, Any], labels: Json, annotations: Json) -> Json:
+    metadata = template.get("metadata") or {}
+    spec = deepcopy(dict(template["spec"]))
+    container = next(each for each in spec["containers"] if each["name"] == CONTAINER)
+    container["env"] = [
+        *container.get("env", []),
+        {"name": TASK_VARIABLE, "value": task.to_json()},
+        {"name": POD_VARIABLE, "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+        {"name": "MEDIA_TERMINATION_LOG", "value": _TERMINATION_LOG},
+    ]
+    return {
+        "metadata": {
+            "labels": {**metadata.get("labels", {}), **labels},
+            "annotations": {**metadata.get("annotations", {}), **annotations},
+        },
+        # podFailurePolicy asks for Never.
+        "spec": {**spec, "restartPolicy": "Never"},
+    }
+
+
+def asset_of(body: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Return (namespace, name) of the asset that a Job or a pod works for, None when it is none of ours."""
+    annotations = body["metadata"].get("annotations") or {}
+    namespace, name = annotations.get(ASSET_NAMESPACE_ANNOTATION), annotations.get(ASSET_NAME_ANNOTATION)
+    return (namespace, name) if namespace and name else None
+
+
+def is_over(pod: Mapping[str, Any]) -> bool:
+    """Tell whether the transcoder of a pod has ended: it is seen there before the Job, 1 to 2 s later, says so."""
+    return _ended(pod) is not None or pod.get("status", {}).get("phase") in {"Succeeded", "Failed"}
+
+
+def finished(job: Mapping[str, Any]) -> Json | None:
+    """Return the condition by which a Job is over; interim ones (FailureTarget, SuccessCriteriaMet) do not count."""
+    conditions = job.get("status", {}).get("conditions") or []
+    return next((c for c in conditions if c["type"] in {"Complete", "Failed"} and c["status"] == "True"), None)
+
+
+def job_of(body: Mapping[str, Any], pods: Iterable[Mapping[str, Any]] = ()) -> Job | None:
+    """Read a Job, and for a failed one its pods; None when it is none of ours."""
+    metadata, status, asset = body["metadata"], body.get("status", {}), asset_of(body)
+    labels = metadata.get("labels") or {}
+    if asset is None or not labels.get(ATTEMPT_LABEL, "").isdecimal():
+        return None
+    over = finished(body)
+    phase = JobPhase.RUNNING if status.get("ready") or status.get("terminating") else JobPhase.PENDING
+    if over is not None:
+        phase = JobPhase.SUCCEEDED if over["type"] == "Complete" else JobPhase.FAILED
+    return Job(
+        name=metadata["name"],
+        namespace=asset[0],
+        uid=labels.get(ASSET_UID_LABEL, ""),
+        attempt=int(labels[ATTEMPT_LABEL]),
+        inputs_hash=metadata["annotations"].get(INPUTS_HASH_ANNOTATION, ""),
+        phase=phase,
+        reason=_reason(over or {}, pods) if phase is JobPhase.FAILED else None,
+        finished_at=datetime.fromisoformat(over["lastTransitionTime"]) if over else None,
+    )
+
+
+def _reason(over: Json, pods: Iterable[Mapping[str, Any]]) -> Reason:
+    if over.get("reason") == Reason.DEADLINE_EXCEEDED:
+        return Reason.DEADLINE_EXCEEDED
+    # The last pod speaks for the Job: the ones before it were tried again.
+    failed = sorted(
+        (pod for pod in pods if pod.get("status", {}).get("phase") == "Failed"),
+        key=lambda pod: pod["metadata"].get("creationTimestamp", ""),
+    )
+    return _reason_of_pod(failed[-1]) if failed else Reason.INTERRUPTED
+
+
+def _reason_of_pod(pod: Mapping[str, Any]) -> Reason:
+    ended = _ended(pod)
+    status = pod["status"]
+    if status.get("reason") == "Evicted" and "ephemeral" in status.get("message", ""):
+        return Reason.DISK_FULL
+    if ended is None:
+        return Reason.INTERRUPTED
+    reason = from_exit_code(ended["exitCode"])
+    # With cgroup v1 the kubelet says so also when only a child was killed, and the parent told another reason of it.
+    return Reason.OUT_OF_MEMORY if ended.get("reason") == "OOMKilled" and reason is Reason.INTERRUPTED else reason
+
+
+def _ended(pod: Mapping[str, Any]) -> Json | None:
+    statuses = pod.get("status", {}).get("containerStatuses") or []
+    states: list[Json] = [each["state"] for each in statuses if each["name"] == CONTAINER]
+    return states[0].get("terminated") if states else None

@@ -1,0 +1,174 @@
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from media_operator.manifest import CONTAINER, asset_of, finished, is_over, job_of, manifest
+from mediaasset.jobs import JobPhase
+from mediaasset.media import Kind
+from mediaasset.reasons import TABLE, Reason, Retry
+from mediaasset.task import Format, Rendition, Source, Task
+
+TASK = Task(
+    uid="1c6e6f0e-0000-4000-8000-000000000001",
+    namespace="shop",
+    name="a1",
+    attempt=3,
+    inputs_hash="f" * 64,
+    source=Source(key="uploads/shop/a1/x"),
+    prefix="media/shop/assets/u/",
+    document_prefix="private/shop/assets/u/",
+    renditions=(Rendition(name="small", kind=Kind.IMAGE, format=Format.JPEG, width=32, height=32),),
+    deadline_seconds=77,
+)
+TEMPLATE: dict[str, Any] = {
+    "metadata": {"labels": {"team": "media"}, "annotations": {"sidecar": "no"}},
+    "spec": {
+        "restartPolicy": "Always",
+        "containers": [{"name": CONTAINER, "image": "t:1", "env": [{"name": "MEDIA_STORE_URL", "value": "s3://b"}]}],
+    },
+}
+
+
+def made(task: Task = TASK) -> dict[str, Any]:
+    return manifest("media-x", "work", task, TEMPLATE, ttl_seconds=3600)
+
+
+def pod(**state: Any) -> dict[str, Any]:
+    statuses = [{"name": "sidecar", "state": {"running": {}}}, {"name": CONTAINER, "state": state}]
+    return {"metadata": {"creationTimestamp": "2026-01-01T00:00:00Z"}, "status": {"containerStatuses": statuses}}
+
+
+def failed(code: int, why: str = "Error", **changes: Any) -> dict[str, Any]:
+    body = pod(terminated={"exitCode": code, "reason": why})
+    body["metadata"] |= changes.pop("metadata", {})
+    body["status"] |= {"phase": "Failed", **changes}
+    return body
+
+
+def over(kind: str, reason: str = "", **changes: Any) -> dict[str, Any]:
+    condition = {"type": kind, "status": "True", "reason": reason, "lastTransitionTime": "2026-01-02T03:04:05Z"}
+    return made() | {"status": {"conditions": [condition | changes]}}
+
+
+def test_job_carries_the_task_beside_what_the_template_says() -> None:
+    job = made()
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    variables = {each["name"]: each for each in container["env"]}
+    assert variables["MEDIA_STORE_URL"]["value"] == "s3://b"
+    assert Task.from_json(variables["MEDIA_TASK"]["value"]) == TASK
+    assert variables["MEDIA_POD_NAME"]["valueFrom"]["fieldRef"]["fieldPath"] == "metadata.name"
+    assert container["image"] == "t:1"
+    assert job["spec"]["template"]["metadata"]["labels"]["team"] == "media"
+    assert job["spec"]["template"]["metadata"]["annotations"]["sidecar"] == "no"
+    assert job["spec"]["activeDeadlineSeconds"] == 77
+    assert job["spec"]["template"]["spec"]["restartPolicy"] == "Never"
+
+
+def test_template_is_not_changed() -> None:
+    before = json.dumps(TEMPLATE)
+    made()
+    assert json.dumps(TEMPLATE) == before
+
+
+def test_job_and_its_pods_name_the_asset() -> None:
+    job = made()
+    assert asset_of(job) == asset_of(job["spec"]["template"]) == ("shop", "a1")
+    assert asset_of({"metadata": {}}) is None
+
+
+def test_labels_are_short_enough_for_kubernetes() -> None:
+    assert all(len(value) <= 63 for value in made()["metadata"]["labels"].values())
+
+
+def test_job_is_read_as_it_was_made() -> None:
+    job = job_of(made())
+    assert job is not None
+    assert (job.name, job.namespace, job.uid, job.attempt, job.inputs_hash) == (
+        "media-x",
+        TASK.namespace,
+        TASK.uid,
+        TASK.attempt,
+        TASK.inputs_hash,
+    )
+    assert job.phase is JobPhase.PENDING
+
+
+def test_job_of_others_is_none_of_ours() -> None:
+    assert job_of({"metadata": {"name": "x"}, "status": {}}) is None
+
+
+def test_disruption_is_looked_at_before_the_exit_code() -> None:
+    ignore, fail = made()["spec"]["podFailurePolicy"]["rules"]
+    assert (ignore["action"], ignore["onPodConditions"]) == ("Ignore", [{"type": "DisruptionTarget", "status": "True"}])
+    assert fail["action"] == "FailJob"
+
+
+def test_job_ends_at_once_for_every_reason_that_another_pod_cannot_help() -> None:
+    rule = made()["spec"]["podFailurePolicy"]["rules"][1]["onExitCodes"]
+    final = {r.exit_code for r in TABLE.values() if r.retry is not Retry.POD} - {None}
+    assert set(rule["values"]) == final
+    assert 137 not in rule["values"]
+    assert rule["values"] == sorted(rule["values"])
+
+
+@pytest.mark.parametrize("kind", ["SuccessCriteriaMet", "FailureTarget", "Suspended"])
+def test_interim_conditions_do_not_end_a_job(kind: str) -> None:
+    assert finished(over(kind)) is None
+    job = job_of(over(kind))
+    assert job is not None
+    assert job.is_active
+
+
+def test_condition_that_is_false_does_not_end_a_job() -> None:
+    assert finished(over("Failed", status="False")) is None
+
+
+def test_complete_job_succeeded() -> None:
+    job = job_of(over("Complete"))
+    assert job is not None
+    assert (job.phase, job.reason) == (JobPhase.SUCCEEDED, None)
+    assert str(job.finished_at) == "2026-01-02 03:04:05+00:00"
+
+
+@pytest.mark.parametrize(
+    ("pods", "expected"),
+    [
+        ([failed(12)], Reason.SOURCE_FORBIDDEN),
+        ([failed(137)], Reason.INTERRUPTED),
+        ([failed(137, "OOMKilled")], Reason.OUT_OF_MEMORY),
+        # cgroup v1: a child was killed, and the parent knows better.
+        ([failed(31, "OOMKilled")], Reason.OUT_OF_MEMORY),
+        ([failed(18, "OOMKilled")], Reason.UNDECODABLE),
+        ([failed(1)], Reason.INTERNAL),
+        ([failed(137, reason="Evicted", message="ephemeral local storage usage exceeds")], Reason.DISK_FULL),
+        ([failed(137, reason="Evicted", message="The node was low on resource: memory.")], Reason.INTERRUPTED),
+        ([], Reason.INTERRUPTED),
+        (
+            [failed(12, metadata={"creationTimestamp": "2026-01-01T00:00:09Z"}), failed(38)],
+            Reason.SOURCE_FORBIDDEN,
+        ),
+    ],
+)
+def test_reason_of_a_failed_job_is_that_of_its_last_pod(pods: list[dict[str, Any]], expected: Reason) -> None:
+    job = job_of(over("Failed", "BackoffLimitExceeded"), pods)
+    assert job is not None
+    assert job.reason is expected
+
+
+def test_deadline_is_known_from_the_job_alone() -> None:
+    job = job_of(over("Failed", "DeadlineExceeded"), [failed(36)])
+    assert job is not None
+    assert job.reason is Reason.DEADLINE_EXCEEDED
+
+
+def test_pod_is_over_once_its_transcoder_is() -> None:
+    assert is_over(pod(terminated={"exitCode": 0}))
+    assert not is_over(pod(running={}))
+    assert not is_over({"metadata": {}, "status": {}})
+    assert is_over({"metadata": {}, "status": {"phase": "Failed", "reason": "Evicted"}})
+
+
+def test_two_attempts_differ_in_their_labels() -> None:
+    assert made()["metadata"]["labels"] != made(replace(TASK, attempt=4))["metadata"]["labels"]
