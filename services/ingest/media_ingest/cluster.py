@@ -1,0 +1,140 @@
+"""The composition root of the cluster: the API over Kubernetes and S3."""
+
+import asyncio
+import signal
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import structlog
+import uvicorn
+from starlette.applications import Starlette
+
+from media_ingest.app import create_app
+from media_ingest.auth import Tokens
+from media_ingest.settings import ClusterSettings
+from mediaasset.kube import connect
+from mediaasset.kubeassets import KubernetesAssets
+from mediaasset.s3 import StoreSettings, open_store
+from mediaasset.task import Progress
+
+#: How often the file of tokens is looked at, in seconds; the kubelet itself takes a minute to renew it.
+_TOKENS_SECONDS = 5
+
+_LOG = structlog.get_logger(__name__)
+
+
+async def serve(settings: ClusterSettings, bucket: StoreSettings) -> None:
+    """Serve until SIGINT or SIGTERM, and let the requests that run then come to their end.
+
+    An API server or store that does not answer is no error: /readyz says so. Raises OSError, ValueError and MediaError,
+    with a text for people, for a file or setting that is wrong.
+    """
+    listener = _listen(settings.host, settings.port)
+    store = open_store(bucket)
+    tokens = _load(settings)
+    api = await connect()
+    try:
+        async with (
+            KubernetesAssets(api, settings.namespaces, component="media-ingest") as assets,
+            _following(settings, tokens),
+        ):
+            app = create_app(assets=assets, store=store, progress=_Unknown(), tokens=tokens, settings=settings)
+            await _Server(app, settings.shutdown_seconds).serve(sockets=[listener])
+    finally:
+        await api.close()
+
+
+class _Unknown:
+    """Implements `ProgressReader`: nobody reports progress here yet."""
+
+    async def progress(self, uid: str) -> Progress | None:  # noqa: ARG002 - the signature is the port's
+        return None
+
+
+class _Server(uvicorn.Server):
+    """uvicorn that a signal ends in an orderly way."""
+
+    def __init__(self, app: Starlette, shutdown_seconds: int) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http="httptools",
+                ws="none",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                # Only the scheme and the address of a client are taken from it, and neither decides anything: a proxy
+                # is believed wherever it is, as its address in a cluster is known to nobody in advance.
+                proxy_headers=True,
+                forwarded_allow_ips="*",
+                timeout_graceful_shutdown=shutdown_seconds,
+            )
+        )
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        # uvicorn's own raises the signal again at the end, which kills the process before it has closed what is open.
+        loop = asyncio.get_running_loop()
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        for number in numbers:
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        try:
+            yield
+        finally:
+            for number in numbers:
+                loop.remove_signal_handler(number)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        message = f"cannot listen on {host} port {port}: {error.strerror}"
+        raise OSError(message) from error
+
+
+def _load(settings: ClusterSettings) -> Tokens:
+    tokens = Tokens.load(settings.tokens)
+    strange = tokens.namespaces - set(settings.namespaces) if settings.namespaces else frozenset()
+    if strange:
+        message = f"{settings.tokens} has tokens for namespaces that are not served: {', '.join(sorted(strange))}"
+        raise ValueError(message)
+    return tokens
+
+
+@asynccontextmanager
+async def _following(settings: ClusterSettings, tokens: Tokens) -> AsyncIterator[None]:
+    """Keep the tokens as the file says for as long as it runs."""
+    task = asyncio.create_task(_follow(settings, tokens))
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def _follow(settings: ClusterSettings, tokens: Tokens) -> None:
+    seen = await asyncio.to_thread(_state, settings.tokens)
+    while True:
+        await asyncio.sleep(_TOKENS_SECONDS)
+        state = await asyncio.to_thread(_state, settings.tokens)
+        if state == seen:
+            continue
+        seen = state
+        try:
+            tokens.replace(await asyncio.to_thread(_load, settings))
+        except (OSError, ValueError) as error:
+            _LOG.error("the tokens that were read before stay", error=str(error))
+        else:
+            _LOG.info("tokens read", file=str(settings.tokens))
+
+
+def _state(path: Path) -> tuple[int, int, int] | None:
+    """Return what changes with the file, also when a link on the way to it is set anew; None while there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
