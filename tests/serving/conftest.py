@@ -1,15 +1,15 @@
-"""What the serving suite runs against: a base URL, and known objects behind it, put there through the store.
-
-A second server (the gateway of a cluster) is one more entry in SERVERS.
-"""
+"""What the serving suite runs against: a base URL, and known objects behind it, put there through the store."""
 
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+import obstore
 import pytest
 
+import gateway
+import s3server
 from media_standalone.datadir import DataDir
 from media_standalone.directory import Signer, open_store
 from mediaasset.store import Store
@@ -33,7 +33,19 @@ def _standalone(path: Path) -> Iterator[Served]:
         yield Served(server.base_url, lambda key, lifetime: asyncio.run(signer.sign(key, lifetime)), data.store)
 
 
-SERVERS: dict[str, Callable[[Path], AbstractContextManager[Served]]] = {"standalone": _standalone}
+@contextmanager
+def _gateway(path: Path) -> Iterator[Served]:
+    with s3server.start(path / "s3") as server:
+        bucket = gateway.bucket(server, prefix="root")
+        for known in (IMAGE, VIDEO, DOCUMENT, PRIVATE):
+            bucket.put(known.key, known.body)
+        for key, body in HIDDEN.items():
+            obstore.put(bucket.store, key, body)
+        with gateway.start(path / "gateway", server.endpoint, GATEWAY_PREFIX="root") as served:
+            yield Served(served.base_url)
+
+
+SERVERS: dict[str, Callable[[Path], AbstractContextManager[Served]]] = {"gateway": _gateway, "standalone": _standalone}
 
 
 @pytest.fixture(scope="session", params=sorted(SERVERS))

@@ -1,10 +1,15 @@
-"""The objects that a server under test serves, and those that it must hide."""
+"""The objects that a server under test serves, those that it must hide, and how to look at its answers."""
 
 import hashlib
+import json
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx2
 
 from mediaasset import keys
 
@@ -50,11 +55,43 @@ HIDDEN = {
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A server that serves IMAGE, VIDEO, DOCUMENT and PRIVATE. root is the directory of the store, if it has one."""
+    """A server that serves IMAGE, VIDEO, DOCUMENT and, by URLs that it signs, PRIVATE.
+
+    sign is None where private renditions are another server's: in a cluster, S3's. root is the directory of the store,
+    if it has one. An Ingress answers by itself, and without a body, where no path leads to us.
+    """
 
     base_url: str
-    sign: Callable[[str, timedelta], str]
+    sign: Callable[[str, timedelta], str] | None = None
     root: Path | None = None
+    is_behind_ingress: bool = False
 
     def url(self, known: Known) -> str:
         return f"{self.base_url}/{known.key}"
+
+    def signed(self, key: str, lifetime: timedelta) -> str:
+        assert self.sign is not None
+        return self.sign(key, lifetime)
+
+
+def raw(served: Served, target: str, method: str = "GET") -> tuple[int, bytes]:
+    """Send a request whose target no client library has tidied up; return the status and the body."""
+    address = urlsplit(served.base_url)
+    with socket.create_connection((address.hostname, address.port or 80), timeout=10) as connection:
+        request = f"{method} {target} HTTP/1.1\r\nHost: {address.netloc}\r\nConnection: close\r\n\r\n"
+        connection.sendall(request.encode("latin-1"))
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    head, _, body = answer.partition(b"\r\n\r\n")
+    return int(head.split()[1]), body
+
+
+def check_problem(answer: httpx2.Response, status: int) -> None:
+    assert answer.status_code == status
+    assert answer.headers["Content-Type"].startswith("application/problem+json")
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    body = json.loads(answer.content)
+    assert body["status"] == status
+    assert body["type"]
+    assert body["title"]
+    assert body["detail"]

@@ -1,0 +1,107 @@
+#!/bin/sh
+# Check the settings, put them into the configuration beside this file, and become nginx. Exit code 2: a wrong setting.
+set -eu
+
+wrong=""
+complain() { echo "gateway: $*" >&2; wrong=yes; }
+
+endpoint=${GATEWAY_ENDPOINT:-}
+bucket=${GATEWAY_BUCKET:-}
+prefix=${GATEWAY_PREFIX:-}
+size=${GATEWAY_CACHE_SIZE:-1g}
+seconds=${GATEWAY_CACHE_SECONDS:-10}
+listen=${GATEWAY_LISTEN:-8080}
+run=${GATEWAY_RUN_DIR:-/tmp}
+cache=${GATEWAY_CACHE_DIR:-/var/cache/nginx}
+certificates=${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}
+servers=${GATEWAY_RESOLVER:-}
+
+# Only characters that mean nothing to nginx and to sed pass.
+authority=${endpoint#*://}
+authority=${authority%/}
+case $endpoint in
+  "") complain "GATEWAY_ENDPOINT is missing: the URL of the S3 server, such as http://minio.storage.svc:9000" ;;
+  http://?* | https://?*)
+    case $authority in
+      "" | :* | *[!]A-Za-z0-9.:[-]*) complain "GATEWAY_ENDPOINT must be http(s)://host or http(s)://host:port, not '$endpoint'" ;;
+    esac ;;
+  *) complain "GATEWAY_ENDPOINT must begin with http:// or https://, not '$endpoint'" ;;
+esac
+case $bucket in
+  "") complain "GATEWAY_BUCKET is missing: the name of the bucket" ;;
+  *[!A-Za-z0-9._-]* | .*) complain "GATEWAY_BUCKET is no name of a bucket: '$bucket'" ;;
+esac
+prefix=${prefix#/}
+prefix=${prefix%/}
+case /$prefix/ in
+  *[!A-Za-z0-9._/-]* | */./* | */../* | *//?*) complain "GATEWAY_PREFIX is no prefix of keys: '$prefix'" ;;
+esac
+case $size in
+  *[!0-9kmg]* | [!1-9]* | *[kmg]?* | *[0-9] | "") complain "GATEWAY_CACHE_SIZE must be a size such as 500m or 10g, not '$size'" ;;
+esac
+case $seconds in
+  *[!0-9]* | 0* | "") complain "GATEWAY_CACHE_SECONDS must be a number of seconds from 1 on, not '$seconds'" ;;
+esac
+case $listen in
+  *[!]A-Fa-f0-9.:[]* | "") complain "GATEWAY_LISTEN must be a port or address:port, not '$listen'" ;;
+esac
+for directory in "$run" "$cache"; do
+  case $directory in
+    *[!A-Za-z0-9._/-]*) complain "the path '$directory' has characters that nginx would take for its own" ;;
+    *) [ -w "$directory" ] || complain "the directory '$directory' is not there, or not writable" ;;
+  esac
+done
+case $certificates in
+  *[!A-Za-z0-9._/-]*) complain "SSL_CERT_FILE has characters that nginx would take for its own: '$certificates'" ;;
+  *) [ -r "$certificates" ] || complain "SSL_CERT_FILE cannot be read: '$certificates'" ;;
+esac
+
+case $authority in
+  *]) name=$authority ;;
+  *) name=${authority%:*} ;;
+esac
+# nginx asks DNS itself, again and again, so that a server that moves is found. It wants IPv6 addresses in brackets.
+if [ -z "$servers" ] && [ -r /etc/resolv.conf ]; then
+  servers=$(awk '$1 == "nameserver" { printf "%s ", ($2 ~ /:/) ? "[" $2 "]" : $2 }' /etc/resolv.conf)
+fi
+case $servers in
+  *[!]A-Fa-f0-9.:\ []*) complain "GATEWAY_RESOLVER must be addresses of DNS servers, not '$servers'" ;;
+esac
+is_name=""
+case $name in
+  "["*) ;;
+  *[!0-9.]*) is_name=yes ;;
+esac
+case $endpoint in
+  https://*) [ -n "$is_name" ] || complain "GATEWAY_ENDPOINT must have a name with https: nginx verifies no addresses" ;;
+esac
+[ -z "$is_name" ] || [ -n "$servers" ] ||
+  complain "GATEWAY_ENDPOINT is a name, and no DNS server is known: set GATEWAY_RESOLVER"
+[ -z "$wrong" ] || exit 2
+
+# It takes names as they are; the short ones of a cluster (minio.storage.svc) are completed here, as its resolver would.
+full=$name
+if [ -n "$is_name" ] && [ -z "${GATEWAY_RESOLVER:-}" ] && ! getent ahosts "$name." >/dev/null; then
+  for domain in $(awk '$1 == "search" { $1 = ""; found = $0 } END { print found }' /etc/resolv.conf); do
+    if getent ahosts "$name.$domain." >/dev/null; then full=$name.$domain; break; fi
+  done
+fi
+
+# Started by root, its workers would be another user, who cannot use the directories of this one.
+user=""
+[ "$(id -u)" -ne 0 ] || user="user root;"
+
+sed \
+  -e "s|\${GATEWAY_USER}|$user|g" \
+  -e "s|\${GATEWAY_STORE}|${endpoint%%://*}://$full${authority#"$name"}/$bucket${prefix:+/$prefix}|g" \
+  -e "s|\${GATEWAY_ENDPOINT_HOST}|$authority|g" \
+  -e "s|\${GATEWAY_ENDPOINT_NAME}|$name|g" \
+  -e "s|\${GATEWAY_RESOLVER}|${servers:+resolver $servers;}|g" \
+  -e "s|\${GATEWAY_LISTEN}|$listen|g" \
+  -e "s|\${GATEWAY_RUN_DIR}|$run|g" \
+  -e "s|\${GATEWAY_CACHE_DIR}|$cache|g" \
+  -e "s|\${GATEWAY_CACHE_SIZE}|$size|g" \
+  -e "s|\${GATEWAY_CACHE_SECONDS}|$seconds|g" \
+  -e "s|\${SSL_CERT_FILE}|$certificates|g" \
+  "${0%/*}/nginx.conf" >"$run/nginx.conf"
+exec nginx -e stderr -c "$run/nginx.conf"

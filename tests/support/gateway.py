@@ -1,0 +1,118 @@
+"""The gateway as it ships: its start script and configuration with the nginx of this machine, in front of a bucket."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import obstore
+from obstore.store import S3Store
+
+import s3server
+from media_transcoder import publish
+from mediaasset.media import by_file_name
+from s3server import S3Server
+from service import wait_for
+
+START = Path(__file__).parents[2] / "gateway/start.sh"
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """A gateway that serves, and the file that its standard output goes to."""
+
+    base_url: str
+    output: Path
+
+    def log(self, server: str) -> list[dict[str, Any]]:
+        """Return what one of its two servers, edge or origin, has logged: one entry for each request."""
+        complete, _, _ = self.output.read_text().rpartition("\n")
+        lines = [json.loads(line) for line in complete.splitlines()]
+        return [line for line in lines if line["server"] == server]
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """The bucket `media` of an S3 server."""
+
+    endpoint: str
+    store: S3Store
+
+    def put(self, key: str, body: bytes) -> None:
+        """Write a rendition as the transcoder does."""
+        media = by_file_name(key)
+        assert media is not None
+        obstore.put(self.store, key, body, attributes=publish._attributes(key, media.mime, media.kind))
+
+
+def bucket(server: S3Server, *, prefix: str = "") -> Bucket:
+    """Make the bucket, of which anybody may read what lies under media/, and nothing else."""
+    allow = {
+        "Effect": "Allow",
+        "Principal": "*",
+        "Action": "s3:GetObject",
+        "Resource": f"arn:aws:s3:::media/{prefix}/media/*".replace("//", "/"),
+    }
+    server.create_bucket("media", {"Version": "2012-10-17", "Statement": [allow]})
+    store = S3Store(
+        "media",
+        prefix=prefix or None,
+        endpoint=server.endpoint,
+        region=s3server.REGION,
+        access_key_id=server.access_key,
+        secret_access_key=server.secret_key,
+        client_options={"allow_http": True},
+    )
+    return Bucket(server.endpoint, store)
+
+
+def settings(path: Path, endpoint: str, **changed: str) -> dict[str, str]:
+    """Return the environment of a gateway that keeps its files below `path`, with settings added or replaced."""
+    run, cache = path / "run", path / "cache"
+    for folder in (run, cache):
+        folder.mkdir(parents=True, exist_ok=True)
+    own = {
+        "PATH": f"{os.environ['PATH']}:/usr/sbin",  # where Debian puts nginx
+        "GATEWAY_ENDPOINT": endpoint,
+        "GATEWAY_BUCKET": "media",
+        "GATEWAY_RUN_DIR": str(run),
+        "GATEWAY_CACHE_DIR": str(cache),
+    }
+    return own | changed
+
+
+@contextmanager
+def start(path: Path, endpoint: str, **changed: str) -> Iterator[Gateway]:
+    """Run a gateway on a free port; it is stopped in the end, and must end cleanly."""
+    path.mkdir(parents=True, exist_ok=True)
+    # nginx takes over a socket that it is given by number, so no other process can come between.
+    with socket.create_server(("127.0.0.1", 0)) as listening, (path / "log").open("wb") as errors:
+        # Two workers wait on it, and one of them comes too late.
+        listening.settimeout(0)
+        address = f"127.0.0.1:{listening.getsockname()[1]}"
+        output = path / "access.log"
+        environment = settings(path, endpoint, GATEWAY_LISTEN=address, **changed)
+        environment["NGINX"] = f"{listening.fileno()};"
+        with output.open("wb") as lines:
+            process = subprocess.Popen(
+                [START], env=environment, stdout=lines, stderr=errors, pass_fds=[listening.fileno()]
+            )
+    try:
+        wait_for(lambda: _is_ready(process, path), what="the gateway")
+        yield Gateway(f"http://{address}", output)
+    finally:
+        process.send_signal(signal.SIGQUIT)
+        code = process.wait(30)
+    assert code == 0, (path / "log").read_text()
+
+
+def _is_ready(process: "subprocess.Popen[bytes]", path: Path) -> bool:
+    assert process.poll() is None, (path / "log").read_text()
+    # It is written when the sockets are open.
+    return (path / "run/nginx.pid").exists()

@@ -1,0 +1,74 @@
+"""The gateway's settings: what start.sh refuses, and that it says all of it at once."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import gateway
+
+ENDPOINT = "http://127.0.0.1:9000"
+
+
+def refused(path: Path, **changed: str) -> list[str]:
+    """Start the gateway with settings that are wrong; return the lines it says."""
+    environment = gateway.settings(path, ENDPOINT, **changed)
+    done = subprocess.run([gateway.START], env=environment, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    assert not (path / "run/nginx.conf").exists()
+    lines = done.stderr.splitlines()
+    assert lines[0].startswith("gateway: ")
+    return lines
+
+
+def test_all_that_is_missing_is_said_at_once(tmp_path: Path) -> None:
+    endpoint, bucket = refused(tmp_path, GATEWAY_ENDPOINT="", GATEWAY_BUCKET="")
+    assert endpoint.startswith("gateway: GATEWAY_ENDPOINT is missing")
+    assert bucket.startswith("gateway: GATEWAY_BUCKET is missing")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("GATEWAY_ENDPOINT", "s3://bucket"),
+        ("GATEWAY_ENDPOINT", "127.0.0.1:9000"),
+        ("GATEWAY_ENDPOINT", "http://"),
+        ("GATEWAY_ENDPOINT", "http://:9000"),
+        ("GATEWAY_ENDPOINT", "http://user:secret@host"),
+        ("GATEWAY_ENDPOINT", "http://host/path"),
+        ("GATEWAY_ENDPOINT", "http://127.0.0.1;return 200"),
+        ("GATEWAY_ENDPOINT", "http://127.0.0.1\n|e"),
+        ("GATEWAY_BUCKET", "a/b"),
+        ("GATEWAY_BUCKET", "$uri"),
+        ("GATEWAY_BUCKET", ".."),
+        ("GATEWAY_PREFIX", "../other"),
+        ("GATEWAY_PREFIX", "a//b"),
+        ("GATEWAY_PREFIX", "a/./b"),
+        ("GATEWAY_PREFIX", "a b"),
+        ("GATEWAY_PREFIX", "a;b"),
+        ("GATEWAY_CACHE_SIZE", "1Gi"),
+        ("GATEWAY_CACHE_SIZE", "100"),
+        ("GATEWAY_CACHE_SIZE", "0g"),
+        ("GATEWAY_CACHE_SIZE", "g"),
+        ("GATEWAY_CACHE_SIZE", "1k2g"),
+        ("GATEWAY_CACHE_SECONDS", "0"),
+        ("GATEWAY_CACHE_SECONDS", "10s"),
+        ("GATEWAY_LISTEN", "8080;"),
+        ("GATEWAY_RESOLVER", "127.0.0.1; include /etc/passwd"),
+        ("GATEWAY_RUN_DIR", "/nowhere"),
+        ("GATEWAY_CACHE_DIR", "/nowhere"),
+        ("SSL_CERT_FILE", "/nowhere"),
+    ],
+)
+def test_setting_that_is_wrong_is_named(tmp_path: Path, name: str, value: str) -> None:
+    said = refused(tmp_path, **{name: value})
+    # A value may span lines, so it is the first that counts.
+    assert value.splitlines()[0] in said[0]
+    assert name in said[0] or value == "/nowhere"
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "[::1]:9000"])
+def test_certificate_of_an_address_cannot_be_verified(tmp_path: Path, address: str) -> None:
+    (said,) = refused(tmp_path, GATEWAY_ENDPOINT=f"https://{address}")
+    assert "GATEWAY_ENDPOINT must have a name with https" in said
