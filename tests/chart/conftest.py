@@ -1,0 +1,131 @@
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+CHART = ROOT / "charts/media-operator"
+Json = dict[str, Any]
+Helm = Callable[..., "subprocess.CompletedProcess[str]"]
+
+_ACCOUNTS = {name: {"existingSecret": f"s3-{name}"} for name in ("ingest", "operator", "transcoder")}
+_MINIMAL: Json = {
+    "publicBaseURL": "https://media.example.org",
+    "s3": {"bucket": "media", "credentials": _ACCOUNTS},
+    "tokens": {"existingSecret": "media-tokens"},
+}
+_EVERYWHERE: Json = {
+    "extraEnv": [{"name": "EXTRA", "value": "1"}],
+    "podAnnotations": {"example.org/annotation": "a"},
+    "podLabels": {"example.org/label": "a"},
+    "priorityClassName": "high",
+    "nodeSelector": {"disk": "fast"},
+    "tolerations": [{"key": "media", "operator": "Exists"}],
+    "affinity": {"nodeAffinity": {}},
+    "serviceAccount": {"create": True, "annotations": {"example.org/role": "a"}},
+}
+_SPREAD = [{"maxSkew": 1, "topologyKey": "topology.kubernetes.io/zone", "whenUnsatisfiable": "ScheduleAnyway"}]
+#: What people may give the chart, by a name for it.
+VALUES: dict[str, Json] = {
+    "minimal": _MINIMAL,
+    "everything": {
+        "commonLabels": {"team": "media"},
+        "global": {"imageRegistry": "registry.example.org", "imagePullSecrets": ["pull"]},
+        "publicBaseURL": "http://127.0.0.1:8080",
+        "workNamespace": {"name": "transcoders", "labels": {"a": "b"}, "annotations": {"a": "b"}},
+        "s3": {
+            "endpoint": "http://s3.storage.svc:7070",
+            "publicEndpoint": "https://s3.example.org/",
+            "region": "eu-central-1",
+            "bucket": "media",
+            "prefix": "/shared/media/",
+            "pathStyle": False,
+            "credentials": _ACCOUNTS,
+        },
+        "tokens": {"existingSecret": "media-tokens"},
+        "operator": {
+            **_EVERYWHERE,
+            "singleTenant": True,
+            "maxActiveJobs": 3_000_000,
+            "maxActiveJobsPerNamespace": 2,
+            "backoffSeconds": 0.5,
+            "allowedCIDRs": ["10.1.0.0/16"],
+            "foreignPrefixes": ["imports/"],
+        },
+        "ingest": {
+            **_EVERYWHERE,
+            "publicURL": "https://api.example.org",
+            "signedURLSeconds": 600,
+            "image": {"digest": "sha256:" + "0" * 64},
+            "topologySpreadConstraints": _SPREAD,
+        },
+        "gateway": {**_EVERYWHERE, "topologySpreadConstraints": _SPREAD},
+        "transcoder": _EVERYWHERE,
+        "ingress": {
+            "enabled": True,
+            "className": "contour",
+            "annotations": {"a": "b"},
+            "tls": [{"secretName": "tls", "hosts": ["media.example.org"]}],
+        },
+        "httpRoute": {"enabled": True, "parentRefs": [{"name": "gateway"}], "hostnames": ["media.example.org"]},
+        "networkPolicy": {
+            "s3Peers": [{"namespaceSelector": {"matchLabels": {"a": "b"}}}],
+            "clientPeers": [{"namespaceSelector": {}}],
+            "deniedCIDRs": ["203.0.113.0/24", "2600::/32"],
+        },
+    },
+    "namespaces": {**_MINIMAL, "watchNamespaces": ["shop", "museum"]},
+    "shared": {
+        **_MINIMAL,
+        "s3": {"bucket": "media", "credentials": {"shared": {"existingSecret": "s3"}}},
+        "ingress": {"enabled": True},
+        "networkPolicy": {"enabled": False},
+        "profiles": {"default": ""},
+        "crds": {"keep": False},
+    },
+}
+
+
+@pytest.fixture(scope="session")
+def helm() -> Helm:
+    """Return helm as a function of its arguments; `values` are given to it by standard input."""
+    tools = [sys.executable, str(ROOT / "hack/cluster/tools.py"), "helm"]
+    home = subprocess.run(tools, stdout=subprocess.PIPE, text=True, check=True).stdout.split(maxsplit=1)[1].strip()
+
+    def run(*arguments: str, values: Json | None = None) -> "subprocess.CompletedProcess[str]":
+        given = () if values is None else ("--values", "-")
+        body = yaml.safe_dump(values or {})
+        command = [f"{home}/helm", *arguments, *given]
+        return subprocess.run(command, input=body, capture_output=True, text=True, check=False)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def render(helm: Helm) -> Callable[[str], list[Json]]:
+    """Return what the chart renders with a named set of values, in the namespace `media-system`."""
+
+    @cache
+    def rendered(name: str) -> list[Json]:
+        done = helm("template", "media", str(CHART), "--namespace", "media-system", values=VALUES[name])
+        assert not done.returncode, done.stderr
+        return [body for body in yaml.safe_load_all(done.stdout) if body]
+
+    return rendered
+
+
+@pytest.fixture(scope="session", params=VALUES)
+def rendered(request: pytest.FixtureRequest, render: Callable[[str], list[Json]]) -> list[Json]:
+    """Return what the chart renders with each set of values."""
+    return render(request.param)
+
+
+@pytest.fixture(scope="session")
+def minimal() -> Json:
+    """Return the values without which nothing is rendered."""
+    return _MINIMAL

@@ -1,0 +1,306 @@
+"""The objects that the chart renders fit together, and with the programs that they run."""
+
+import base64
+import gzip
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic_settings import BaseSettings
+
+from media_ingest.app import ENDPOINTS
+from media_ingest.settings import ClusterSettings as IngestSettings
+from media_operator.cluster import read_template
+from media_operator.settings import ClusterSettings, ReleaseSettings
+from mediaasset.s3 import StoreSettings, open_store
+
+ROOT = Path(__file__).parents[2]
+CHART = ROOT / "charts/media-operator"
+Json = dict[str, Any]
+Render = Callable[[str], list[Json]]
+
+
+def of_kind(rendered: list[Json], *kinds: str) -> list[Json]:
+    return [body for body in rendered if body["kind"] in kinds]
+
+
+def named(rendered: list[Json], kind: str, name: str) -> Json:
+    [found] = [body for body in of_kind(rendered, kind) if body["metadata"]["name"] == name]
+    return found
+
+
+def pod_of(workload: Json) -> Json:
+    template: Json = workload["spec"]["template"]
+    return template
+
+
+def container_of(workload: Json) -> Json:
+    [container] = pod_of(workload)["spec"]["containers"]
+    found: Json = container
+    return found
+
+
+def env_of(container: Json) -> dict[str, str]:
+    """Return the variables of a container; one from a Secret holds where it comes from."""
+    variables = container["env"]
+    assert len({each["name"] for each in variables}) == len(variables)
+    return {each["name"]: each.get("value") or json.dumps(each.get("valueFrom", "")) for each in variables}
+
+
+def template_of(rendered: list[Json]) -> Json:
+    [config] = of_kind(rendered, "ConfigMap")
+    template: Json = yaml.safe_load(config["data"]["pod.yaml"])
+    return template
+
+
+def test_no_two_objects_have_one_name(rendered: list[Json]) -> None:
+    names = [(body["kind"], body["metadata"].get("namespace"), body["metadata"]["name"]) for body in rendered]
+    assert len(set(names)) == len(names)
+
+
+def test_every_object_carries_the_recommended_labels(rendered: list[Json]) -> None:
+    wanted = {f"app.kubernetes.io/{name}" for name in ("name", "instance", "version", "part-of", "managed-by")}
+    for body in rendered:
+        assert {*wanted, "helm.sh/chart"} <= set(body["metadata"]["labels"]), body["metadata"]
+
+
+def test_selectors_find_the_pods_of_their_component_and_no_others(rendered: list[Json]) -> None:
+    workloads = of_kind(rendered, "Deployment", "Job")
+    assert len(workloads) == 4
+
+    def selected(labels: Json) -> list[str]:
+        pods = [(each["metadata"]["name"], pod_of(each)["metadata"]["labels"]) for each in workloads]
+        return [name for name, pod in pods if labels.items() <= pod.items()]
+
+    for body in of_kind(rendered, "Deployment", "PodDisruptionBudget"):
+        labels = body["spec"]["selector"]["matchLabels"]
+        assert selected(labels) == [body["metadata"]["name"]]
+        assert not [name for name in labels if "version" in name or "chart" in name]
+    for body in of_kind(rendered, "Service"):
+        assert selected(body["spec"]["selector"]) == [body["metadata"]["name"]]
+    for body in of_kind(rendered, "NetworkPolicy"):
+        if labels := body["spec"]["podSelector"].get("matchLabels"):
+            assert selected(labels) == [body["metadata"]["name"]]
+
+
+def test_the_ports_of_services_probes_and_policies_are_those_of_the_container(rendered: list[Json]) -> None:
+    ports = {each["metadata"]["name"]: container_of(each)["ports"] for each in of_kind(rendered, "Deployment")}
+    assert list(ports.values()) == [[{"name": "http", "containerPort": 8080}]] * 3
+    for service in of_kind(rendered, "Service"):
+        assert service["metadata"]["name"] in ports
+        assert [port["targetPort"] for port in service["spec"]["ports"]] == ["http"]
+    for deployment in of_kind(rendered, "Deployment"):
+        container = container_of(deployment)
+        for probe in ("livenessProbe", "readinessProbe"):
+            assert container[probe]["httpGet"]["port"] == "http"
+            assert container[probe]["timeoutSeconds"] > 1
+
+
+def test_routes_lead_to_services_that_exist(render: Render) -> None:
+    rendered = render("everything")
+    ports = {each["metadata"]["name"]: each["spec"]["ports"][0] for each in of_kind(rendered, "Service")}
+    [ingress], [route] = of_kind(rendered, "Ingress"), of_kind(rendered, "HTTPRoute")
+    paths = ingress["spec"]["rules"][0]["http"]["paths"]
+    services = {path["path"]: path["backend"]["service"] for path in paths}
+    assert {path: service["name"] for path, service in services.items()} == {
+        "/media/": "media-media-operator-gateway",
+        "/api/": "media-media-operator-ingest",
+        "/webhooks/": "media-media-operator-ingest",
+    }
+    assert all(service["port"]["name"] == ports[service["name"]]["name"] for service in services.values())
+    backends = {rule["matches"][0]["path"]["value"]: rule["backendRefs"][0] for rule in route["spec"]["rules"]}
+    assert {path: backend["name"] for path, backend in backends.items()} == {
+        path: service["name"] for path, service in services.items()
+    }
+    assert all(backend["port"] == ports[backend["name"]]["port"] for backend in backends.values())
+    # Every path of the API is led somewhere, but for the probes.
+    assert {path for path in ENDPOINTS if not path.startswith("/api/")} == {"/healthz", "/readyz"}
+
+
+def test_the_host_is_that_of_the_public_url_unless_it_is_an_address(render: Render) -> None:
+    [by_name], [by_address] = (of_kind(render(name), "Ingress") for name in ("shared", "everything"))
+    assert [rule.get("host") for rule in by_name["spec"]["rules"]] == ["media.example.org"]
+    assert [rule.get("host") for rule in by_address["spec"]["rules"]] == [None]
+
+
+def test_probes_ask_for_what_ingest_answers(rendered: list[Json]) -> None:
+    container = container_of(named(rendered, "Deployment", "media-media-operator-ingest"))
+    paths = {probe: container[probe]["httpGet"]["path"] for probe in ("livenessProbe", "readinessProbe")}
+    assert paths == {"livenessProbe": "/healthz", "readinessProbe": "/readyz"}
+    assert set(paths.values()) <= set(ENDPOINTS)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "settings"),
+    [
+        ("Deployment", "media-media-operator", [ClusterSettings, StoreSettings]),
+        ("Deployment", "media-media-operator-ingest", [IngestSettings, StoreSettings]),
+        ("Job", "media-media-operator-release", [ReleaseSettings]),
+    ],
+)
+def test_every_variable_is_one_that_the_program_reads_and_takes(
+    rendered: list[Json], monkeypatch: pytest.MonkeyPatch, kind: str, name: str, settings: list[type[BaseSettings]]
+) -> None:
+    given = env_of(container_of(named(rendered, kind, name)))
+    for variable, value in given.items():
+        monkeypatch.setenv(variable, value)
+    for model in settings:
+        prefix = model.model_config["env_prefix"]
+        known = {f"{prefix}{field}".upper() for field in model.model_fields}
+        ours = {variable for variable in given if variable.startswith(prefix)}
+        assert ours
+        assert ours <= known
+        model()
+    assert {variable.split("_")[0] for variable in given} <= {"MEDIA", "AWS", "EXTRA"}
+
+
+def test_values_reach_the_programs(render: Render, monkeypatch: pytest.MonkeyPatch) -> None:
+    rendered = render("everything")
+    for name in ("media-media-operator", "media-media-operator-ingest"):
+        for variable, value in env_of(container_of(named(rendered, "Deployment", name))).items():
+            monkeypatch.setenv(variable, value)
+    operator, store, ingest = ClusterSettings(), StoreSettings(), IngestSettings()
+    assert operator.single_tenant
+    assert (operator.max_active_jobs, operator.max_active_jobs_per_namespace) == (3_000_000, 2)
+    assert operator.backoff_seconds == 0.5
+    assert (operator.allowed_cidrs, operator.foreign_prefixes) == (("10.1.0.0/16",), ("imports/",))
+    assert operator.work_namespace == "transcoders"
+    assert (store.url, str(store.public_endpoint)) == ("s3://media/shared/media", "https://s3.example.org/")
+    assert (ingest.public_url, ingest.signed_url_seconds) == ("https://api.example.org", 600)
+    # obstore takes the variables as they are, plain http included.
+    open_store(store)
+
+
+def test_defaults_are_those_of_the_programs(render: Render, monkeypatch: pytest.MonkeyPatch) -> None:
+    rendered = render("minimal")
+    needed: Json = {"public_base_url": "https://a", "work_namespace": "a", "pod_template": "/a"}
+    programmed = ClusterSettings(**needed), IngestSettings(tokens=Path("/a"))
+    for name in ("media-media-operator", "media-media-operator-ingest"):
+        for variable, value in env_of(container_of(named(rendered, "Deployment", name))).items():
+            monkeypatch.setenv(variable, value)
+    charted = ClusterSettings(), IngestSettings()
+    given = {*needed, "tokens", "namespaces"}
+    for ours, theirs in zip(charted, programmed, strict=True):
+        assert ours.model_dump(exclude=given) == theirs.model_dump(exclude=given)
+
+
+def test_the_gateway_gets_what_its_start_reads(rendered: list[Json]) -> None:
+    given = env_of(container_of(named(rendered, "Deployment", "media-media-operator-gateway")))
+    read = set(re.findall(r"\$\{(GATEWAY_[A-Z_]+):-", (ROOT / "gateway/start.sh").read_text()))
+    assert {"GATEWAY_ENDPOINT", "GATEWAY_BUCKET", "GATEWAY_PREFIX"} <= set(given) - {"EXTRA"} <= read
+
+
+def test_the_pods_of_jobs_are_what_the_operator_takes(rendered: list[Json], tmp_path: Path) -> None:
+    file = tmp_path / "pod.yaml"
+    [config] = of_kind(rendered, "ConfigMap")
+    file.write_text(config["data"]["pod.yaml"])
+    template = read_template(file)
+    [container] = template["spec"]["containers"]
+    operator = env_of(container_of(named(rendered, "Deployment", "media-media-operator")))
+    store = {name: value for name, value in env_of(container).items() if "KEY" not in name and name != "EXTRA"}
+    assert store.items() <= operator.items()
+    assert "MEDIA_STORE_URL" in store
+    [account] = [b for b in of_kind(rendered, "ServiceAccount") if b["metadata"]["name"].endswith("-transcoder")]
+    assert account["metadata"]["namespace"] == operator["MEDIA_OPERATOR_WORK_NAMESPACE"]
+    assert template["spec"]["serviceAccountName"] == account["metadata"]["name"]
+    deployment = named(rendered, "Deployment", "media-media-operator")
+    mounted = {mount["name"]: mount["mountPath"] for mount in container_of(deployment)["volumeMounts"]}
+    volumes = {volume["name"]: volume for volume in pod_of(deployment)["spec"]["volumes"]}
+    assert volumes["config"]["configMap"]["name"] == config["metadata"]["name"]
+    assert f"{mounted['config']}/pod.yaml" == operator["MEDIA_OPERATOR_POD_TEMPLATE"]
+
+
+def test_each_component_has_the_account_that_is_meant_for_it(render: Render) -> None:
+    def secrets(name: str) -> list[str]:
+        rendered = render(name)
+        pods = [pod_of(each)["spec"] for each in of_kind(rendered, "Deployment")] + [template_of(rendered)["spec"]]
+        variables = [each for pod in pods for container in pod["containers"] for each in container["env"]]
+        found = {each["valueFrom"]["secretKeyRef"]["name"] for each in variables if "secretKeyRef" in str(each)}
+        return sorted(found)
+
+    assert secrets("minimal") == ["s3-ingest", "s3-operator", "s3-transcoder"]
+    assert secrets("shared") == ["s3"]
+
+
+def test_a_change_for_transcoders_restarts_the_operator(helm: Callable[..., Any], minimal: Json) -> None:
+    def checksum(*given: str) -> str:
+        done = helm("template", "media", str(CHART), *given, values=minimal)
+        bodies = [body for body in yaml.safe_load_all(done.stdout) if body]
+        found: str = pod_of(named(bodies, "Deployment", "media-media-operator"))["metadata"]["annotations"][
+            "checksum/transcoder"
+        ]
+        return found
+
+    assert checksum() == checksum("--set", "ingest.replicas=5")
+    assert checksum() != checksum("--set", "transcoder.scratchSizeLimit=9Gi")
+
+
+def test_images_are_named_by_registry_tag_or_digest(render: Render) -> None:
+    def images(name: str) -> set[str]:
+        rendered = render(name)
+        pods = [pod_of(each) for each in of_kind(rendered, "Deployment", "Job")] + [template_of(rendered)]
+        return {container["image"] for pod in pods for container in pod["spec"]["containers"]}
+
+    version = yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"]
+    components = ("operator", "ingest", "gateway", "transcoder")
+    assert images("minimal") == {f"docker.io/media-operator/{each}:{version}" for each in components}
+    other = {f"registry.example.org/media-operator/{each}:{version}" for each in components if each != "ingest"}
+    assert images("everything") == {*other, "registry.example.org/media-operator/ingest@sha256:" + "0" * 64}
+
+
+def test_there_is_one_operator_and_the_others_can_be_drained(rendered: list[Json]) -> None:
+    operator = named(rendered, "Deployment", "media-media-operator")["spec"]
+    assert (operator["replicas"], operator["strategy"]["type"]) == (1, "Recreate")
+    budgets = {each["metadata"]["name"]: each["spec"] for each in of_kind(rendered, "PodDisruptionBudget")}
+    assert {name.rpartition("-")[2] for name in budgets} == {"ingest", "gateway"}
+    assert all("minAvailable" not in spec and spec["maxUnavailable"] for spec in budgets.values())
+
+
+def test_crds_are_the_files_and_stay(render: Render) -> None:
+    files = [yaml.safe_load(path.read_text()) for path in sorted((CHART / "files/crds").glob("*.yaml"))]
+    for name, keep in (("minimal", "keep"), ("shared", None)):
+        crds = of_kind(render(name), "CustomResourceDefinition")
+        assert [crd["spec"] for crd in crds] == [file["spec"] for file in files]
+        annotations = [crd["metadata"].get("annotations", {}) for crd in crds]
+        assert {found.get("helm.sh/resource-policy") for found in annotations} == {keep}
+
+
+def test_profiles_are_the_files_and_one_is_the_default(render: Render) -> None:
+    files = [yaml.safe_load(path.read_text()) for path in sorted((CHART / "files/profiles").glob("*.yaml"))]
+    marker = "media-operator.io/is-default-profile"
+    for name, default in (("minimal", ["web"]), ("shared", [])):
+        profiles = of_kind(render(name), "MediaProfile")
+        assert [each["spec"] for each in profiles] == [file["spec"] for file in files]
+        annotated = [each["metadata"] for each in profiles if each["metadata"]["annotations"].get(marker) == "true"]
+        assert [metadata["name"] for metadata in annotated] == default
+        # Helm looks their kind up before it has installed it, unless they are hooks.
+        assert all("post-install" in each["metadata"]["annotations"]["helm.sh/hook"] for each in profiles)
+
+
+def test_before_an_uninstall_the_operator_is_stopped_and_assets_are_released(rendered: list[Json]) -> None:
+    hooks = {
+        body["kind"]: body["metadata"]["annotations"]
+        for body in rendered
+        if body["metadata"].get("annotations", {}).get("helm.sh/hook") == "pre-delete"
+    }
+    assert {"Job", "ServiceAccount", "Role", "RoleBinding"} <= set(hooks)
+    # Of one weight, Helm takes hooks by name: the Job would come before rights that it needs.
+    weights = {kind: int(annotations["helm.sh/hook-weight"]) for kind, annotations in hooks.items()}
+    assert all(weight < weights["Job"] for kind, weight in weights.items() if kind != "Job")
+    policies = {annotations["helm.sh/hook-delete-policy"] for annotations in hooks.values()}
+    assert policies == {"before-hook-creation,hook-succeeded"}
+    [job] = of_kind(rendered, "Job")
+    container = container_of(job)
+    assert container["args"] == ["release"]
+    assert env_of(container)["MEDIA_OPERATOR_DEPLOYMENT"] == "media-system/media-media-operator"
+    assert named(rendered, "Deployment", "media-media-operator")["metadata"]["namespace"] == "media-system"
+
+
+def test_a_release_fits_into_its_secret(render: Render) -> None:
+    files = [path.read_text() for path in sorted(CHART.rglob("*")) if path.is_file()]
+    release = json.dumps([files, [yaml.safe_dump(body) for body in render("everything")]])
+    assert len(base64.b64encode(gzip.compress(release.encode()))) < 512 * 1024
