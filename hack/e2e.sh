@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# Build the images and run the end-to-end tests on a real Kubernetes; `make e2e` calls this.
+#
+#   CLUSTER=local     (default) a cluster of our own, made and removed by hack/cluster/kind; needs root, no Docker
+#   CLUSTER=kind      the real kind, found in PATH as kubectl is
+#   CLUSTER=current   the cluster of $KUBECONFIG, whose nodes have the images (or get them from $MEDIA_E2E_REGISTRY)
+#
+# kind and current need an ingress controller: MEDIA_E2E_INGRESS_CLASS (default: the cluster's default class) and
+# MEDIA_E2E_INGRESS_URL (default: http:// and the address of the first node). The S3 server then is a pod.
+# PYTEST_ARGS are passed on.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+export PATH="$PWD/.tools/bin:$PATH" CLUSTER="${CLUSTER:-local}"
+
+python=.venv/bin/python
+name=media-e2e
+tool() { "$python" hack/cluster/tools.py "$1" | cut -d ' ' -f 2; }
+need() { command -v "$1" || { echo "e2e: $1 is not in PATH" >&2; exit 1; }; }
+
+hack/setup.sh test
+options=(--timeout=600)
+case "$CLUSTER" in
+  local)
+    hack/cluster/setup.sh
+    kubectl=$(tool kubernetes)/kubectl
+    kind=hack/cluster/kind
+    # Also when a test run is interrupted; kind's own command line says nothing of a cluster that is gone.
+    trap '$kind delete cluster --name $name --kubeconfig .cache/e2e.kubeconfig' EXIT
+    ;;
+  kind)
+    kubectl=$(need kubectl)
+    kind=$(need kind)
+    trap '$kind delete cluster --name $name --kubeconfig .cache/e2e.kubeconfig' EXIT
+    ;;
+  current)
+    need kubectl >/dev/null
+    : "${KUBECONFIG:?CLUSTER=current takes the cluster of KUBECONFIG}"
+    ;;
+  *)
+    echo "e2e: CLUSTER is local, kind or current, not $CLUSTER" >&2
+    exit 1
+    ;;
+esac
+if [ "$CLUSTER" != current ]; then
+  mkdir -p .cache
+  options+=(--cluster-name="$name" --kubeconfig=.cache/e2e.kubeconfig --kind-bin="$kind" --kind-kubectl-bin="$kubectl")
+fi
+"$python" hack/images/build.py
+# shellcheck disable=SC2086 # several words
+"$python" -m pytest tests/e2e "${options[@]}" ${PYTEST_ARGS:-}

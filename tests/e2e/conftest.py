@@ -1,0 +1,66 @@
+"""A real cluster, and the chart installed in it once for all tests.
+
+pytest-kind makes the cluster, by the real kind or by hack/cluster/kind, which speaks its command line. With
+CLUSTER=current it is the one of $KUBECONFIG instead, whose nodes must have the images. See hack/e2e.sh.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import elsewhere
+import installed
+from cluster import Cluster, Json
+from installed import COMPONENTS, Installed
+from s3server import Account, S3Server, tool
+from service import wait_for
+
+
+@pytest.fixture(scope="session")
+def cluster(request: pytest.FixtureRequest) -> Cluster:
+    if os.environ.get("CLUSTER") == "current":
+        kubectl = shutil.which("kubectl")
+        assert kubectl, "kubectl is not in PATH"
+        return Cluster(Path(os.environ["KUBECONFIG"]), Path(kubectl), lambda _: None)
+    kind: Any = request.getfixturevalue("kind_cluster")
+    return Cluster(kind.kubeconfig_path.absolute(), kind.kubectl_path, kind.load_docker_image)
+
+
+@pytest.fixture(scope="session")
+def facts(request: pytest.FixtureRequest, cluster: Cluster) -> Json:
+    """Return where the ingress controller and the S3 server are."""
+    if os.environ.get("CLUSTER", "local") != "local":
+        return elsewhere.facts(cluster)
+    kind: Any = request.getfixturevalue("kind_cluster")
+    command = [str(kind.kind_path), "get", "facts", "--name", kind.name]
+    found: Json = json.loads(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
+    return found
+
+
+@pytest.fixture(scope="session")
+def media(cluster: Cluster, facts: Json) -> Iterator[Installed]:
+    for component in COMPONENTS:
+        cluster.load(f"media-operator/{component}:dev")
+    s3 = S3Server(facts["s3_endpoint"], Account(facts["s3_access_key"], facts["s3_secret_key"]))
+    release = installed.prepare(cluster, tool("helm") / "helm", s3, facts["ingress_http"], facts["ingress_class"])
+    release.install()
+    wait_for(lambda: installed.serves(release.base_url), what="the Ingress to serve the API")
+    yield release
+    release.uninstall()
+
+
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a short clip with sound that no browser plays."""
+    path = tmp_path_factory.mktemp("clip") / "clip.mov"
+    video = ["-f", "lavfi", "-i", "testsrc2=size=1280x720:rate=25:duration=2"]
+    audio = ["-f", "lavfi", "-i", "sine=frequency=440:duration=2"]
+    coded = ["-c:v", "mpeg4", "-c:a", "pcm_s16le", str(path)]
+    subprocess.run(["ffmpeg", "-nostdin", "-v", "error", *video, *audio, *coded], check=True, timeout=60)
+    return path

@@ -1,0 +1,153 @@
+"""`python -m media_ingest` on a real API server and a real S3 server."""
+
+import hashlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import apiserver
+import s3server
+from mediaasset.policies import Component, bucket_policy
+from s3server import S3Server
+from service import Service, wait_for
+
+PHOTO = Path(__file__).parents[2] / "data/photo.jpg"
+TOKEN = "a-token-for-tests-only"
+
+
+@pytest.fixture(scope="module")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    with s3server.start(tmp_path_factory.mktemp("s3")) as server:
+        yield server
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    process: "subprocess.Popen[bytes]"
+    service: Service
+    tokens: Path
+
+    @property
+    def port(self) -> int:
+        return int(self.service.base_url.rpartition(":")[2])
+
+
+def entry(token: str, user: str = "42") -> dict[str, object]:
+    digest = hashlib.sha256(token.encode()).hexdigest()
+    return {"sha256": digest, "user": user, "username": "joe", "namespace": "default", "scopes": ["admin"]}
+
+
+def status(url: str) -> int:
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        error.close()
+        return error.code
+    except OSError:
+        return 0
+
+
+@contextmanager
+def ingest(path: Path, kubeconfig: Path, store: dict[str, str]) -> Iterator[Running]:
+    path.mkdir()
+    tokens = path / "tokens.yaml"
+    tokens.write_text(json.dumps([entry(TOKEN)]))
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    settings = {
+        "KUBECONFIG": str(kubeconfig),
+        "MEDIA_INGEST_TOKENS": str(tokens),
+        "MEDIA_INGEST_HOST": "127.0.0.1",
+        "MEDIA_INGEST_PORT": str(port),
+    }
+    with (path / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "media_ingest"], env={**os.environ, **store, **settings}, stderr=log
+        )
+    try:
+        base_url = f"http://127.0.0.1:{port}"
+        wait_for(lambda: status(f"{base_url}/healthz") == 200, what="ingest")
+        yield Running(process, Service(base_url, TOKEN), tokens)
+    finally:
+        process.terminate()
+        code = process.wait(60)
+        assert code == 0, (path / "log").read_text()
+        for line in (path / "log").read_text().splitlines():
+            assert isinstance(json.loads(line), dict)
+
+
+def test_upload_is_an_object_and_an_asset_and_is_listed_at_once(tmp_path: Path, kubeconfig: Path, s3: S3Server) -> None:
+    account = s3.create_account("ingest-upload")
+    s3.create_bucket("upload", bucket_policy("upload", "root", {Component.INGEST: account.access_key}))
+    store = s3.environment("upload", prefix="root", account=account)
+    public = {"MEDIA_STORE_PUBLIC_ENDPOINT": "https://s3.example.org"}
+    with ingest(tmp_path / "ingest", kubeconfig, {**store, **public}) as running:
+        assert status(f"{running.service.base_url}/readyz") == 200
+        answer = running.service.upload(PHOTO)
+        with running.service.client() as client:
+            listed = client.get("/api/media/").json()
+        assert [item["id"] for item in listed["results"]] == [answer["id"]]
+        text = apiserver.kubectl(kubeconfig, "get", "mediaasset", str(answer["id"]), "--output", "json")
+        key = json.loads(text)["spec"]["source"]["object"]["key"]
+        body = s3.client().get_object(Bucket="upload", Key=f"root/{key}")["Body"].read()
+        assert body == PHOTO.read_bytes()
+        # The file of tokens is what it says now.
+        running.tokens.write_text(json.dumps([entry("another-token", "43")]))
+
+        def is_known(token: str) -> bool:
+            with running.service.client(token) as client:
+                return client.get("/api/media/").status_code == 200
+
+        wait_for(lambda: is_known("another-token"), what="the new token")
+        assert not is_known(TOKEN)
+
+
+def test_upload_that_runs_may_end_when_it_is_told_to_stop(tmp_path: Path, kubeconfig: Path, s3: S3Server) -> None:
+    s3.create_bucket("stop")
+    body = (
+        b'--b\r\nContent-Disposition: form-data; name="file"; filename="photo.jpg"\r\n'
+        b"Content-Type: image/jpeg\r\n\r\n" + PHOTO.read_bytes() + b"\r\n--b--\r\n"
+    )
+    head = (
+        f"POST /api/media/upload/ HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n"
+        f"Content-Type: multipart/form-data; boundary=b\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    )
+    with (
+        ingest(tmp_path / "ingest", kubeconfig, s3.environment("stop")) as running,
+        socket.create_connection(("127.0.0.1", running.port)) as sender,
+    ):
+        sender.sendall(head.encode() + body[:-1000])
+        running.process.send_signal(signal.SIGTERM)
+        # It listens no longer, and so has heard of the end.
+        wait_for(lambda: status(f"{running.service.base_url}/healthz") == 0, what="the end of listening")
+        sender.sendall(body[-1000:])
+        answer = b"".join(iter(lambda: sender.recv(65536), b""))
+        assert answer.startswith(b"HTTP/1.1 201 ")
+
+
+def test_server_or_store_that_is_away_is_no_reason_to_end(tmp_path: Path, s3: S3Server) -> None:
+    nowhere = tmp_path / "kubeconfig"
+    cluster = {"name": "x", "cluster": {"server": "http://127.0.0.1:9"}}
+    context = {"name": "x", "context": {"cluster": "x", "user": "x"}}
+    config = {
+        "clusters": [cluster],
+        "users": [{"name": "x", "user": {}}],
+        "contexts": [context],
+        "current-context": "x",
+    }
+    nowhere.write_text(json.dumps(config))
+    store = {**s3.environment("nothing"), "AWS_ENDPOINT": "http://127.0.0.1:9"}
+    with ingest(tmp_path / "ingest", nowhere, store) as running:
+        assert status(f"{running.service.base_url}/readyz") == 503
+        assert status(f"{running.service.base_url}/healthz") == 200

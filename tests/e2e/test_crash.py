@@ -1,0 +1,136 @@
+"""The operator dies in the windows between what it does and what it knows of it; requests and events get lost."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from apiproxy import Proxy
+from cluster import ASSETS
+from installed import WORK, Installed
+from mediaasset.names import GROUP
+from outside import Outside, without_operator
+from service import wait_for
+
+PHOTO = (Path(__file__).parents[1] / "data/photo.jpg").read_bytes()
+RENDITIONS = {"thumbnail", "small", "medium", "large", "webp", "original"}
+JOBS = f"/namespaces/{WORK}/jobs$"
+STATUS = "/mediaassets/[^/]+/status$"
+READY = r'"type":\s*"Ready",\s*"status":\s*"True"'
+
+
+@pytest.fixture(scope="module")
+def alone(media: Installed) -> Iterator[Installed]:
+    """Give the release without its operator."""
+    with without_operator(media):
+        yield media
+
+
+@pytest.fixture
+def proxy(alone: Installed) -> Iterator[Proxy]:
+    with Proxy(alone.cluster.kubeconfig).running() as running:
+        yield running
+
+
+@pytest.fixture
+def outside(alone: Installed, proxy: Proxy, tmp_path: Path) -> Iterator[Outside]:
+    operator = Outside(alone, proxy, tmp_path)
+    yield operator
+    if operator.runs:
+        assert operator.stop() == 0, operator.log
+    assert "Traceback" not in operator.log, operator.log
+
+
+def check_whole(media: Installed, name: str, *, attempts: int = 1) -> None:
+    """Hold a Ready asset to its objects: one Job per attempt, one complete set."""
+    asset = media.asset(name)
+    uid, status = asset["metadata"]["uid"], asset["status"]
+    assert status["attempt"] == attempts
+    jobs = media.jobs(uid)
+    assert len({job["metadata"]["labels"][f"{GROUP}/attempt"] for job in jobs}) == len(jobs) <= attempts
+    assert {each["name"] for each in status["renditions"] if each["state"] == "Ready"} == RENDITIONS
+    assert media.objects(f"media/shop/assets/{uid}/") == sorted(each["key"] for each in status["renditions"])
+    result = json.loads(media.read(f"work/{uid}/{attempts}/result.json"))
+    assert {each["key"] for each in result["renditions"]} == {each["key"] for each in status["renditions"]}
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize(
+    "write",
+    [("PATCH", "/mediaassets/[^/]+$", "finalizers"), ("POST", JOBS, ""), ("PUT", STATUS, ""), ("PUT", STATUS, READY)],
+    ids=["hold", "job", "first-status", "last-status"],
+)
+def test_operator_killed_at_a_write_is_followed_by_one_that_does_the_rest(
+    alone: Installed, proxy: Proxy, outside: Outside, write: tuple[str, str, str], *, after: bool
+) -> None:
+    held = proxy.hold(*write, after=after)
+    outside.start()
+    name = alone.apply(PHOTO)
+    held.reached()
+    outside.kill()
+    held.drop()
+    outside.start()
+    alone.cluster.wait(ASSETS, name, "Ready", "shop")
+    check_whole(alone, name)
+
+
+def test_operator_that_was_down_for_the_whole_life_of_the_job_finds_its_result(
+    alone: Installed, proxy: Proxy, outside: Outside
+) -> None:
+    held = proxy.hold("PUT", STATUS, after=True)
+    outside.start()
+    name = alone.apply(PHOTO)
+    held.reached()
+    outside.kill()
+    held.drop()
+    job = alone.asset(name)["status"]["jobName"]
+    alone.cluster.wait("job", job, "Complete", WORK)
+    outside.start()
+    alone.cluster.wait(ASSETS, name, "Ready", "shop")
+    check_whole(alone, name)
+
+
+def test_job_deleted_after_its_result_costs_no_second_run(alone: Installed, proxy: Proxy, outside: Outside) -> None:
+    held = proxy.hold("PUT", STATUS, after=True)
+    outside.start()
+    name = alone.apply(PHOTO)
+    held.reached()
+    outside.kill()
+    held.drop()
+    job = alone.asset(name)["status"]["jobName"]
+    alone.cluster.wait("job", job, "Complete", WORK)
+    alone.cluster.kubectl("delete", "job", job, "-n", WORK)
+    outside.start()
+    alone.cluster.wait(ASSETS, name, "Ready", "shop")
+    check_whole(alone, name)
+
+
+def test_job_deleted_before_its_result_is_followed_by_another_attempt(
+    alone: Installed, proxy: Proxy, outside: Outside
+) -> None:
+    outside.start()
+    # A Job that waits for its image has done nothing yet.
+    name = alone.apply(PHOTO)
+    job = wait_for(lambda: alone.asset(name).get("status", {}).get("jobName"), what="the Job")
+    alone.cluster.kubectl("delete", "job", job, "-n", WORK, "--wait=false")
+    alone.cluster.wait(ASSETS, name, "Ready", "shop")
+    assert alone.asset(name)["status"]["attempt"] in {1, 2}
+    check_whole(alone, name, attempts=alone.asset(name)["status"]["attempt"])
+
+
+def test_deletion_that_a_watch_never_told_of_is_noticed(alone: Installed, proxy: Proxy, outside: Outside) -> None:
+    outside.start()
+    held = proxy.hold("PUT", STATUS, after=True)
+    name = alone.apply(PHOTO)
+    held.reached()
+    proxy.mute("/mediaassets$")
+    proxy.mute("/jobs$")
+    proxy.mute("/pods$")
+    held.release()
+    alone.cluster.kubectl("delete", ASSETS, name, "-n", "shop", "--wait=false")
+    wait_for(lambda: alone.asset(name)["metadata"].get("deletionTimestamp"), what="the deletion")
+    for kind in ("mediaassets", "jobs", "pods"):
+        assert proxy.expire(f"/{kind}$")
+    alone.cluster.gone(ASSETS, name, "shop")
+    assert alone.objects(f"uploads/shop/{name}/") == []

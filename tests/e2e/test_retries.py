@@ -1,0 +1,76 @@
+"""Pods are lost in the middle of their work: it is done again, once, or shown."""
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Callable
+
+import psutil
+import pytest
+
+from cluster import Json
+from installed import WORK, Installed
+from service import wait_for
+
+
+@pytest.fixture(scope="module")
+def long_clip(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """Return a clip that takes a transcoder some seconds."""
+    path = tmp_path_factory.mktemp("clip") / "clip.mp4"
+    source = ["-f", "lavfi", "-i", "testsrc2=size=1920x1080:rate=30:duration=12"]
+    coded = ["-c:v", "mpeg4", "-q:v", "3", str(path)]
+    subprocess.run(["ffmpeg", "-nostdin", "-v", "error", *source, *coded], check=True, timeout=120)
+    return path.read_bytes()
+
+
+def pods(media: Installed, uid: str) -> list[Json]:
+    return media.cluster.find("pods", WORK, f"media-operator.io/asset-uid={uid}")
+
+
+def transcoder(pod: str) -> psutil.Process | None:
+    """Return the first process of a pod, as the node sees it."""
+    for process in psutil.process_iter():
+        try:
+            is_parent = "media_transcoder" in process.cmdline() and process.environ().get("MEDIA_POD_NAME") == pod
+        except psutil.Error:
+            continue
+        if is_parent:
+            return process
+    return None
+
+
+def delete(media: Installed, pod: str) -> None:
+    media.cluster.kubectl("delete", "pod", pod, "-n", WORK, "--wait=false")
+
+
+def kill(_: Installed, pod: str) -> None:
+    process = wait_for(lambda: transcoder(pod), what="the transcoder's process")
+    os.kill(process.pid, signal.SIGKILL)
+
+
+def evict(media: Installed, pod: str) -> None:
+    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": WORK}}
+    path = f"/api/v1/namespaces/{WORK}/pods/{pod}/eviction"
+    media.cluster.kubectl("create", "--raw", path, "-f", "-", stdin=json.dumps(eviction))
+
+
+@pytest.mark.parametrize("loss", [delete, kill, evict])
+def test_lost_pod_is_replaced_within_its_attempt(
+    media: Installed, long_clip: bytes, loss: Callable[[Installed, str], None]
+) -> None:
+    name = media.apply(long_clip, type="Video")
+    uid = media.asset(name)["metadata"]["uid"]
+
+    def running() -> str | None:
+        found = [pod for pod in pods(media, uid) if pod["status"]["phase"] == "Running"]
+        return found[0]["metadata"]["name"] if found else None
+
+    first = wait_for(running, what="a running pod")
+    wait_for(lambda: "render" in media.cluster.kubectl("logs", "-n", WORK, first), what="the rendering")
+    loss(media, first)
+    asset = media.ready(name)
+    assert asset["status"]["attempt"] == 1
+    assert len(media.jobs(uid)) == 1
+    assert {each["state"] for each in asset["status"]["renditions"]} == {"Ready"}
+    assert media.objects(f"media/shop/assets/{uid}/") == sorted(each["key"] for each in asset["status"]["renditions"])

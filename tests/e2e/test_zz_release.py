@@ -1,0 +1,82 @@
+"""Upgrade, uninstall and install again, with work under way. Last of all, for it takes the release away from others."""
+
+import secrets
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from cluster import ASSETS
+from installed import COMPONENTS, WORK, Installed
+from service import wait_for
+
+PHOTO = (Path(__file__).parents[1] / "data/photo.jpg").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def other_tag() -> str:
+    """Return a tag of images that no node has yet."""
+    return f"e2e-{secrets.token_hex(4)}"
+
+
+@pytest.fixture
+def restored(media: Installed) -> Iterator[Installed]:
+    yield media
+    media.install()
+
+
+def tag(component: str, new: str) -> str:
+    """Give a local image another tag; return its name."""
+    name = f"media-operator/{component}"
+    tool = next(program for program in ("buildah", "podman", "docker") if shutil.which(program))
+    subprocess.run([tool, "tag", f"{name}:dev", f"{name}:{new}"], check=True, capture_output=True)
+    return f"{name}:{new}"
+
+
+def waiting_for_an_image(media: Installed, uid: str) -> bool:
+    pods = media.cluster.find("pods", WORK, f"media-operator.io/asset-uid={uid}")
+    states = [each["state"].get("waiting", {}) for pod in pods for each in pod["status"].get("containerStatuses", [])]
+    return any(state.get("reason") in {"ErrImagePull", "ImagePullBackOff"} for state in states)
+
+
+def test_upgrade_with_work_under_way_loses_nothing_also_when_an_image_comes_late(
+    restored: Installed, other_tag: str
+) -> None:
+    media = restored
+    for component in COMPONENTS:
+        name = tag(component, other_tag)
+        if component != "transcoder":
+            media.cluster.load(name)
+    before = [media.apply(PHOTO) for _ in range(4)]
+    media.install({name: {**media.values[name], "image": {"tag": other_tag}} for name in COMPONENTS})
+    during = media.apply(PHOTO)
+    uid = media.asset(during)["metadata"]["uid"]
+    wait_for(lambda: waiting_for_an_image(media, uid), what="the pod that lacks its image")
+    media.cluster.load(f"media-operator/transcoder:{other_tag}")
+    for name in (*before, during):
+        asset = media.ready(name)
+        assert asset["status"]["attempt"] == 1
+        assert len(media.jobs(asset["metadata"]["uid"])) == 1
+        assert httpx2.get(asset["status"]["url"]).status_code == 200
+
+
+def test_uninstalled_release_leaves_assets_and_media_and_a_later_one_adopts_them(restored: Installed) -> None:
+    media = restored
+    name = media.apply(PHOTO)
+    before = media.ready(name)
+    uid = before["metadata"]["uid"]
+    media.uninstall()
+    left = media.asset(name)
+    assert "finalizers" not in left["metadata"]
+    assert left["status"] == before["status"]
+    assert media.objects(f"media/shop/assets/{uid}/") == sorted(each["key"] for each in before["status"]["renditions"])
+    media.install()
+    wait_for(lambda: media.asset(name)["metadata"].get("finalizers"), what="the asset to be held again")
+    assert media.asset(name)["status"] == before["status"]
+    wait_for(lambda: httpx2.get(before["status"]["url"]).status_code == 200, what="the URL")
+    assert len(media.jobs(uid)) <= 1
+    media.cluster.kubectl("delete", ASSETS, name, "-n", "shop", "--timeout=60s")
+    assert media.objects(f"media/shop/assets/{uid}/") == []
