@@ -33,8 +33,8 @@ lint: ## Check the code without running it
 	$(if $(YAML),$(BIN)/yamllint --strict --config-file hack/yamllint.yaml $(YAML))
 	uv lock --check --quiet
 
-images: ## Build the images, all or COMPONENTS="operator ingest", tagged TAG=dev
-	@python3 hack/images/build.py $(if $(TAG),--tag $(TAG)) $(COMPONENTS)
+images: ## Build the images, all or COMPONENTS="operator ingest", tagged TAG=dev, by PROGRAM=docker, say
+	@python3 hack/images/build.py $(if $(TAG),--tag $(TAG)) $(if $(PROGRAM),--program $(PROGRAM)) $(COMPONENTS)
 
 manifests: ## Render manifests/ from the chart
 	@hack/setup.sh test

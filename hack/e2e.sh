@@ -14,23 +14,31 @@ export PATH="$PWD/.tools/bin:$PATH" CLUSTER="${CLUSTER:-local}"
 
 python=.venv/bin/python
 name=media-e2e
-tool() { "$python" hack/cluster/tools.py "$1" | cut -d ' ' -f 2; }
+# Before the tests, whose time limit is none for builds.
+tools() { "$python" hack/cluster/tools.py "$@"; }
 need() { command -v "$1" || { echo "e2e: $1 is not in PATH" >&2; exit 1; }; }
 
 hack/setup.sh test
 options=(--timeout=600)
+build=()
+remove() {
+  # A second Ctrl-C is not to leave half a cluster.
+  trap '' INT TERM
+  "$kind" delete cluster --name "$name" --kubeconfig .cache/e2e.kubeconfig
+}
 case "$CLUSTER" in
   local)
+    [ "$(id -u)" -eq 0 ] || { echo "e2e: CLUSTER=local needs root" >&2; exit 1; }
     hack/cluster/setup.sh
-    kubectl=$(tool kubernetes)/kubectl
+    kubectl=$(tools | sed -n 's/^kubernetes //p')/kubectl
     kind=hack/cluster/kind
-    # Also when a test run is interrupted; kind's own command line says nothing of a cluster that is gone.
-    trap '$kind delete cluster --name $name --kubeconfig .cache/e2e.kubeconfig' EXIT
+    build=(--program buildah)
     ;;
   kind)
     kubectl=$(need kubectl)
     kind=$(need kind)
-    trap '$kind delete cluster --name $name --kubeconfig .cache/e2e.kubeconfig' EXIT
+    # From whose images it loads.
+    build=(--program docker)
     ;;
   current)
     need kubectl >/dev/null
@@ -41,10 +49,13 @@ case "$CLUSTER" in
     exit 1
     ;;
 esac
+tools helm versitygw >/dev/null
 if [ "$CLUSTER" != current ]; then
   mkdir -p .cache
   options+=(--cluster-name="$name" --kubeconfig=.cache/e2e.kubeconfig --kind-bin="$kind" --kind-kubectl-bin="$kubectl")
+  # Also when the run is interrupted or fails; it is no error if the tests have removed it.
+  trap remove EXIT
 fi
-"$python" hack/images/build.py
+"$python" hack/images/build.py "${build[@]}"
 # shellcheck disable=SC2086 # several words
 "$python" -m pytest tests/e2e "${options[@]}" ${PYTEST_ARGS:-}

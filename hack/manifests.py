@@ -86,7 +86,7 @@ def _dump(bodies: list[Json]) -> str:
 def _without_helm(body: Json) -> Json:
     """Take away what only Helm reads."""
     metadata = dict(body["metadata"])
-    annotations = {k: v for k, v in metadata.pop("annotations", {}).items() if not k.startswith("helm.sh/")}
+    annotations = {k: v for k, v in metadata.pop("annotations", {}).items() if "helm.sh/" not in k}
     if annotations:
         metadata["annotations"] = annotations
     labels = {k: v for k, v in metadata["labels"].items() if k != "helm.sh/chart"}

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Make a machine with Python >= 3.11 ready: uv, the packages of uv.lock in .venv, ffmpeg and ffprobe.
 #
+#   hack/setup.sh uv     uv alone
 #   hack/setup.sh demo   what standalone and the command line need
 #   hack/setup.sh test   everything, exactly as locked, and nginx, which the gateway is
 #
@@ -15,15 +16,6 @@ unset VIRTUAL_ENV
 say() { printf 'setup: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
 have() { command -v "$1" >/dev/null 2>&1; }
-may_apt() { [ "$(id -u)" -eq 0 ] && have apt-get; }
-
-apt_install() {
-  say "installing $* with apt-get"
-  export DEBIAN_FRONTEND=noninteractive
-  # The lists of a fresh machine are empty or old; one that has them needs no update.
-  apt-get install -y -qq --no-install-recommends "$@" >/dev/null 2>&1 && return
-  { apt-get update -qq && apt-get install -y -qq --no-install-recommends "$@" >/dev/null; } >&2
-}
 
 ensure_uv() {
   have uv && uv --version >/dev/null 2>&1 && return
@@ -32,8 +24,7 @@ ensure_uv() {
   rm -rf .tools/uv
   # A venv of its own needs neither root nor --break-system-packages; Debian splits off the module that makes one.
   if ! python3 -m venv .tools/uv >/dev/null 2>&1; then
-    may_apt || die "python3 cannot make a venv. Run: sudo apt-get install python3-venv"
-    apt_install python3-venv
+    hack/apt.sh python3-venv || die "python3 cannot make a venv. Run: sudo apt-get install python3-venv"
     python3 -m venv --clear .tools/uv
   fi
   .tools/uv/bin/python -m pip install --quiet --disable-pip-version-check "$UV"
@@ -41,18 +32,9 @@ ensure_uv() {
   ln -sf ../uv/bin/uv .tools/bin/uv
 }
 
-ensure_packages() {
-  case "$1" in
-    # --inexact leaves what `test` installed where it is.
-    demo) uv sync --quiet --frozen --inexact --no-dev --extra standalone ;;
-    test) uv sync --quiet --frozen --all-extras ;;
-    *) die "usage: hack/setup.sh demo|test" ;;
-  esac
-}
-
 ensure_ffmpeg() {
   have ffmpeg && have ffprobe && return
-  if may_apt && apt_install ffmpeg; then return; fi
+  hack/apt.sh ffmpeg && return
   say "installing ffmpeg from $FFMPEG and ffprobe from $FFPROBE into .tools"
   rm -rf .tools/ffmpeg
   mkdir -p .tools/bin
@@ -74,13 +56,28 @@ ensure_ffmpeg() {
 ensure_nginx() {
   # The configuration of the gateway names where Debian puts the module.
   { have nginx || [ -x /usr/sbin/nginx ]; } && [ -e /usr/lib/nginx/modules/ngx_http_headers_more_filter_module.so ] && return
-  local packages="nginx libnginx-mod-http-headers-more-filter"
-  # shellcheck disable=SC2086 # two packages
-  may_apt && apt_install $packages && return
-  die "nginx is needed to test the gateway. Run: sudo apt-get install $packages"
+  local packages=(nginx libnginx-mod-http-headers-more-filter)
+  hack/apt.sh "${packages[@]}" && return
+  die "nginx is needed to test the gateway. Run: sudo apt-get install ${packages[*]}"
 }
 
-ensure_uv
-ensure_packages "${1:-}"
-ensure_ffmpeg
-if [ "$1" = test ]; then ensure_nginx; fi
+case "${1:-}" in
+  uv)
+    ensure_uv
+    ;;
+  demo)
+    ensure_uv
+    # --inexact leaves what `test` installed where it is.
+    uv sync --quiet --frozen --inexact --no-dev --extra standalone
+    ensure_ffmpeg
+    ;;
+  test)
+    ensure_uv
+    uv sync --quiet --frozen --all-extras
+    ensure_ffmpeg
+    ensure_nginx
+    ;;
+  *)
+    die "usage: hack/setup.sh uv|demo|test"
+    ;;
+esac

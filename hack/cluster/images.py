@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hack.cluster.layout import NODE_IP, REGISTRY_PORT, Cluster, ClusterError, environment
 from hack.cluster.node import inside
-from hack.cluster.tools import cache, go, once
+from hack.cluster.tools import cache, go, once, run
 
 _PAUSE_SOURCE = Path(__file__).with_name("pause.go")
 
@@ -73,10 +73,8 @@ def pause() -> tuple[str, Path]:
 
 def _build_pause(home: Path, name: str) -> None:
     binary = home / "pause"
-    static = environment() | {"CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GO111MODULE": "off"}
-    command = [go(), "build", "-trimpath", "-ldflags=-s -w", "-o", str(binary), str(_PAUSE_SOURCE)]
-    subprocess.run(command, env=static, check=True)
-    machine = subprocess.run([go(), "env", "GOARCH"], capture_output=True, text=True, check=True).stdout.strip()
+    run([go(), "build", "-trimpath", "-ldflags=-s -w", "-o", str(binary), str(_PAUSE_SOURCE)], home)
+    machine = run([go(), "env", "GOARCH"], home).strip()
     (home / "pause.tar").write_bytes(archive(name, machine, binary.read_bytes()))
 
 

