@@ -1,5 +1,6 @@
 #!/bin/sh
-# Check the settings, put them into the configuration beside this file, and become nginx. Exit code 2: a wrong setting.
+# Check the settings, put them into the configuration beside this file, and become nginx.
+# Exit codes: 2 for a wrong setting, 1 for an endpoint whose name DNS does not know (now).
 set -eu
 
 wrong=""
@@ -81,10 +82,17 @@ esac
 
 # It takes names as they are; the short ones of a cluster (minio.storage.svc) are completed here, as its resolver would.
 full=$name
-if [ -n "$is_name" ] && [ -z "${GATEWAY_RESOLVER:-}" ] && ! getent ahosts "$name." >/dev/null; then
-  for domain in $(awk '$1 == "search" { $1 = ""; found = $0 } END { print found }' /etc/resolv.conf); do
-    if getent ahosts "$name.$domain." >/dev/null; then full=$name.$domain; break; fi
+if [ -n "$is_name" ] && [ -z "${GATEWAY_RESOLVER:-}" ]; then
+  full=""
+  for domain in "" $(awk '$1 == "search" { $1 = ""; found = $0 } END { print found }' /etc/resolv.conf); do
+    candidate=${name%.}${domain:+.$domain}
+    if getent ahosts "$candidate." >/dev/null; then full=$candidate; break; fi
   done
+  if [ -z "$full" ]; then
+    # Whoever started it tries again: DNS may be late, and a completion can only be found here.
+    echo "gateway: the name of GATEWAY_ENDPOINT is not known to DNS, as it is or completed: '$name'" >&2
+    exit 1
+  fi
 fi
 
 # Started by root, its workers would be another user, who cannot use the directories of this one.
@@ -104,4 +112,6 @@ sed \
   -e "s|\${GATEWAY_CACHE_SECONDS}|$seconds|g" \
   -e "s|\${SSL_CERT_FILE}|$certificates|g" \
   "${0%/*}/nginx.conf" >"$run/nginx.conf"
+# Left by one that was killed, it would be an address in use.
+rm -f "$run/origin.sock"
 exec nginx -e stderr -c "$run/nginx.conf"

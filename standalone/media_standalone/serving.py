@@ -63,15 +63,14 @@ class _File:
 
 
 class Renditions:
-    """An ASGI endpoint that serves the files below one top prefix of the store, `media` or `private`.
+    """An ASGI endpoint that serves the files of the store, whose keys are the paths of their URLs.
 
     With a signer, only a URL that it signed is answered.
     """
 
-    def __init__(self, root: Path, prefix: str, signer: Signer | None = None) -> None:
-        """Take the directory of the store, the prefix, and for private files the signer."""
+    def __init__(self, root: Path, signer: Signer | None = None) -> None:
+        """Take the directory of the store, and for private files the signer."""
         self._root = root.resolve()
-        self._prefix = prefix
         self._signer = signer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -84,7 +83,8 @@ class Renditions:
             return Response(status_code=204, headers={**_COMMON, **_PREFLIGHT, "Allow": _METHODS})
         if scope["method"] not in ("GET", "HEAD"):
             return _problem(Slug.METHOD_NOT_ALLOWED, "Renditions can only be read.", headers={"Allow": _METHODS})
-        key = f"{self._prefix}/{scope['path_params']['path']}"
+        # The path as it is: what a Route matches ends before a line break at its end.
+        key = scope["path"].removeprefix("/")
         cache_control = _IMMUTABLE
         if self._signer is not None:
             query = _query(scope)
@@ -116,8 +116,8 @@ class Renditions:
 def routes(root: Path, signer: Signer) -> list[Route]:
     """Return the routes under which the renditions of this store are served."""
     return [
-        Route(f"/{keys.PUBLIC}/{{path:path}}", Renditions(root, keys.PUBLIC)),
-        Route(f"/{keys.PRIVATE}/{{path:path}}", Renditions(root, keys.PRIVATE, signer)),
+        Route(f"/{keys.PUBLIC}/{{path:path}}", Renditions(root)),
+        Route(f"/{keys.PRIVATE}/{{path:path}}", Renditions(root, signer)),
     ]
 
 

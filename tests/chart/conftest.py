@@ -45,6 +45,7 @@ VALUES: dict[str, Json] = {
             "bucket": "media",
             "prefix": "/shared/media/",
             "pathStyle": False,
+            "caBundle": {"configMap": "store-ca", "key": "bundle.pem"},
             "credentials": _ACCOUNTS,
         },
         "tokens": {"existingSecret": "media-tokens"},

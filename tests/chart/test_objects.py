@@ -5,6 +5,7 @@ import gzip
 import json
 import re
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -155,7 +156,7 @@ def test_every_variable_is_one_that_the_program_reads_and_takes(
         assert ours
         assert ours <= known
         model()
-    assert {variable.split("_")[0] for variable in given} <= {"MEDIA", "AWS", "EXTRA"}
+    assert {variable.split("_")[0] for variable in given} <= {"MEDIA", "AWS", "SSL", "EXTRA"}
 
 
 def test_values_reach_the_programs(render: Render, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,10 +170,77 @@ def test_values_reach_the_programs(render: Render, monkeypatch: pytest.MonkeyPat
     assert operator.backoff_seconds == 0.5
     assert (operator.allowed_cidrs, operator.foreign_prefixes) == (("10.1.0.0/16",), ("imports/",))
     assert operator.work_namespace == "transcoders"
-    assert (store.url, str(store.public_endpoint)) == ("s3://media/shared/media", "https://s3.example.org/")
+    assert store.url == "s3://media/shared/media"
     assert (ingest.public_url, ingest.signed_url_seconds) == ("https://api.example.org", 600)
-    # obstore takes the variables as they are, plain http included.
-    open_store(store)
+
+
+@pytest.mark.parametrize(
+    ("given", "bases"),
+    [
+        ({}, ("https://s3.us-east-1.amazonaws.com/media",) * 2),
+        ({"pathStyle": False}, ("https://media.s3.us-east-1.amazonaws.com",) * 2),
+        ({"endpoint": "http://store:7070/"}, ("http://store:7070/media",) * 2),
+        (
+            {"endpoint": "http://store:7070", "publicEndpoint": "https://s3.example.org/"},
+            ("http://store:7070/media", "https://s3.example.org/media"),
+        ),
+        (
+            {"endpoint": "http://store:7070/", "publicEndpoint": "https://s3.example.org/", "pathStyle": False},
+            ("http://media.store:7070", "https://media.s3.example.org"),
+        ),
+    ],
+)
+async def test_the_bucket_is_in_every_url_of_the_store(
+    helm: Callable[..., Any],
+    minimal: Json,
+    monkeypatch: pytest.MonkeyPatch,
+    given: Json,
+    bases: tuple[str, str],
+) -> None:
+    values = {**minimal, "s3": {**minimal["s3"], "prefix": "root", **given}}
+    rendered = list(yaml.safe_load_all(helm("template", "media", str(CHART), values=values).stdout))
+    for name, base in zip(("media-media-operator", "media-media-operator-ingest"), bases, strict=True):
+        with monkeypatch.context() as patch:
+            for variable, value in env_of(container_of(named(rendered, "Deployment", name))).items():
+                patch.setenv(variable, value)
+            # obstore takes the variables as they are, plain http included.
+            store = open_store(StoreSettings())
+            signed = await store.sign("private/a.jpg", timedelta(minutes=1))
+        assert signed.partition("?")[0] == f"{base}/root/private/a.jpg"
+    gateway = env_of(container_of(named(rendered, "Deployment", "media-media-operator-gateway")))
+    assert gateway["GATEWAY_ENDPOINT"] == given.get("endpoint", "https://s3.us-east-1.amazonaws.com").rstrip("/")
+
+
+def mebibytes(quantity: str) -> int:
+    return int(quantity.removesuffix("Mi"))
+
+
+@pytest.mark.parametrize(("size", "expected"), [("100m", 100), ("1g", 1024), ("20g", 20 * 1024)])
+def test_a_cache_of_any_size_fits_into_its_pod(
+    helm: Callable[..., Any], minimal: Json, size: str, expected: int
+) -> None:
+    done = helm("template", "media", str(CHART), "--set", f"gateway.cache.size={size}", values=minimal)
+    deployment = named(list(yaml.safe_load_all(done.stdout)), "Deployment", "media-media-operator-gateway")
+    container = container_of(deployment)
+    assert env_of(container)["GATEWAY_CACHE_SIZE"] == size
+    volumes = [mebibytes(volume["emptyDir"]["sizeLimit"]) for volume in pod_of(deployment)["spec"]["volumes"]]
+    resources = container["resources"]
+    limit, request = (mebibytes(resources[each]["ephemeral-storage"]) for each in ("limits", "requests"))
+    assert expected < max(volumes) < limit - min(volumes)
+    assert expected < request <= limit
+    assert resources["requests"].keys() == {"cpu", "memory", "ephemeral-storage"}
+
+
+def test_ephemeral_storage_that_is_said_counts(helm: Callable[..., Any], minimal: Json) -> None:
+    said = {"limits": {"ephemeral-storage": "9Gi"}}
+    done = helm("template", "media", str(CHART), values={**minimal, "gateway": {"resources": said}})
+    deployment = named(list(yaml.safe_load_all(done.stdout)), "Deployment", "media-media-operator-gateway")
+    assert container_of(deployment)["resources"]["limits"] == {"memory": "256Mi", "ephemeral-storage": "9Gi"}
+
+
+def test_the_operator_has_ten_minutes_until_it_answers(rendered: list[Json]) -> None:
+    probe = container_of(named(rendered, "Deployment", "media-media-operator"))["startupProbe"]
+    assert probe["periodSeconds"] * probe["failureThreshold"] >= 600
 
 
 def test_defaults_are_those_of_the_programs(render: Render, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,7 +258,7 @@ def test_defaults_are_those_of_the_programs(render: Render, monkeypatch: pytest.
 
 def test_the_gateway_gets_what_its_start_reads(rendered: list[Json]) -> None:
     given = env_of(container_of(named(rendered, "Deployment", "media-media-operator-gateway")))
-    read = set(re.findall(r"\$\{(GATEWAY_[A-Z_]+):-", (ROOT / "gateway/start.sh").read_text()))
+    read = set(re.findall(r"\$\{([A-Z_]+):-", (ROOT / "gateway/start.sh").read_text()))
     assert {"GATEWAY_ENDPOINT", "GATEWAY_BUCKET", "GATEWAY_PREFIX"} <= set(given) - {"EXTRA"} <= read
 
 
@@ -224,6 +292,24 @@ def test_each_component_has_the_account_that_is_meant_for_it(render: Render) -> 
 
     assert secrets("minimal") == ["s3-ingest", "s3-operator", "s3-transcoder"]
     assert secrets("shared") == ["s3"]
+
+
+def test_everyone_who_asks_the_store_knows_its_authority(render: Render) -> None:
+    for name, expected in (("everything", True), ("minimal", False)):
+        rendered = render(name)
+        pods = [pod_of(each) for each in of_kind(rendered, "Deployment")] + [template_of(rendered)]
+        assert len(pods) == 4
+        for pod in pods:
+            [container] = pod["spec"]["containers"]
+            assert ("SSL_CERT_FILE" in env_of(container)) is expected
+            volumes = [each["configMap"] for each in pod["spec"]["volumes"] if each["name"] == "store-ca"]
+            mounts = [each["mountPath"] for each in container["volumeMounts"] if each["name"] == "store-ca"]
+            if expected:
+                [volume], [mount] = volumes, mounts
+                assert volume == {"name": "store-ca", "items": [{"key": "bundle.pem", "path": "ca.crt"}]}
+                assert env_of(container)["SSL_CERT_FILE"] == f"{mount}/ca.crt"
+            else:
+                assert not volumes + mounts
 
 
 def test_a_change_for_transcoders_restarts_the_operator(helm: Callable[..., Any], minimal: Json) -> None:
@@ -277,11 +363,9 @@ def test_profiles_are_the_files_and_one_is_the_default(render: Render) -> None:
         assert [each["spec"] for each in profiles] == [file["spec"] for file in files]
         annotated = [each["metadata"] for each in profiles if each["metadata"]["annotations"].get(marker) == "true"]
         assert [metadata["name"] for metadata in annotated] == default
-        # Helm looks their kind up before it has installed it, unless they are hooks.
-        assert all("post-install" in each["metadata"]["annotations"]["helm.sh/hook"] for each in profiles)
 
 
-def test_before_an_uninstall_the_operator_is_stopped_and_assets_are_released(rendered: list[Json]) -> None:
+def test_before_an_uninstall_who_holds_assets_is_stopped_and_they_are_released(rendered: list[Json]) -> None:
     hooks = {
         body["kind"]: body["metadata"]["annotations"]
         for body in rendered
@@ -296,8 +380,9 @@ def test_before_an_uninstall_the_operator_is_stopped_and_assets_are_released(ren
     [job] = of_kind(rendered, "Job")
     container = container_of(job)
     assert container["args"] == ["release"]
-    assert env_of(container)["MEDIA_OPERATOR_DEPLOYMENT"] == "media-system/media-media-operator"
-    assert named(rendered, "Deployment", "media-media-operator")["metadata"]["namespace"] == "media-system"
+    stopped = ["media-media-operator", "media-media-operator-ingest"]
+    names = [f"{named(rendered, 'Deployment', name)['metadata']['namespace']}/{name}" for name in stopped]
+    assert json.loads(env_of(container)["MEDIA_OPERATOR_DEPLOYMENTS"]) == names
 
 
 def test_a_release_fits_into_its_secret(render: Render) -> None:

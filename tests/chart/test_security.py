@@ -123,6 +123,7 @@ def expected(namespaces: list[str], work: str) -> dict[str, Rights]:
     operator = may("*", PROFILES, "get list watch")
     ingest = may("*", PROFILES, "get list watch")
     release = may("media-system", "deployments.apps", "get patch", "media-media-operator")
+    release |= may("media-system", "deployments.apps", "get patch", "media-media-operator-ingest")
     release |= may("media-system", "pods", "get list watch")
     for each in namespaces:
         operator |= may(each, ASSETS, "get list watch patch")

@@ -73,6 +73,7 @@ def test_a_typo_is_refused_in_every_section(place: tuple[str, ...]) -> None:
         ("ingest.replicas", "0"),
         ("ingest.image.digest", "sha256:1"),
         ("gateway.cache.size", "0"),
+        ("gateway.cache.size", "100k"),
         ("publicBaseURL", "media.example.org"),
         ("s3.bucket", "Media"),
         ("s3.prefix", "a b"),

@@ -195,6 +195,8 @@ TAIL = IMAGE.key.removeprefix("media/")
         f"/media/..%2fprivate/{TAIL}",
         f"/media/{TAIL}%00",
         f"/media/{TAIL}%00.png",
+        f"/media/{TAIL}%0a",
+        f"/media/{TAIL}%0d%0a",
         f"/media/{TAIL}%0d%0aX-Injected:%201",
         "/media/%ff%fe",
         "/media/" + "a/" * 4000,

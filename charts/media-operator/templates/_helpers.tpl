@@ -113,6 +113,7 @@ affinity:
 {{- /* What all our containers share: (dict "root" $ "component" "ingest"). */}}
 {{- define "media-operator.container" -}}
 {{- $values := index .root.Values .component -}}
+{{- /* Resources of a component's own making come by the scope. */ -}}
 image: {{ include "media-operator.image" . }}
 imagePullPolicy: {{ $values.image.pullPolicy }}
 securityContext:
@@ -121,7 +122,7 @@ securityContext:
   capabilities:
     drop: [ALL]
 resources:
-  {{- toYaml $values.resources | nindent 2 }}
+  {{- toYaml (.resources | default $values.resources) | nindent 2 }}
 {{- end }}
 
 {{- define "media-operator.topologySpread" -}}
@@ -166,6 +167,14 @@ topologySpreadConstraints:
 {{- (index $credentials .component).existingSecret | default $credentials.shared.existingSecret }}
 {{- end }}
 
+{{- /* What obstore takes for an endpoint: in the virtual-hosted style it wants the bucket in it. (dict "root" $ "url" …) */}}
+{{- define "media-operator.storeEndpoint" -}}
+{{- $url := trimSuffix "/" .url }}
+{{- if .root.Values.s3.pathStyle }}{{ $url }}
+{{- else }}{{ replace "://" (printf "://%s." (include "media-operator.bucket" .root)) $url }}
+{{- end }}
+{{- end }}
+
 {{- /* How a component reaches the store: (dict "root" $ "component" "ingest"). */}}
 {{- define "media-operator.store" -}}
 {{- $s3 := .root.Values.s3 -}}
@@ -175,7 +184,7 @@ topologySpreadConstraints:
   value: {{ $s3.region | quote }}
 {{- with $s3.endpoint }}
 - name: AWS_ENDPOINT
-  value: {{ trimSuffix "/" . | quote }}
+  value: {{ include "media-operator.storeEndpoint" (dict "root" $.root "url" .) | quote }}
 {{- if hasPrefix "http://" . }}
 - name: AWS_ALLOW_HTTP
   value: "true"
@@ -183,6 +192,9 @@ topologySpreadConstraints:
 {{- end }}
 - name: AWS_VIRTUAL_HOSTED_STYLE_REQUEST
   value: {{ not $s3.pathStyle | quote }}
+{{- with include "media-operator.caVariable" .root }}
+{{ . }}
+{{- end }}
 {{- with include "media-operator.credentials" . }}
 {{- $secret := . }}
 {{- range list "AWS_ACCESS_KEY_ID" "AWS_SECRET_ACCESS_KEY" }}
@@ -191,6 +203,32 @@ topologySpreadConstraints:
     secretKeyRef:
       name: {{ $secret }}
       key: {{ . }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- /* The authorities that the store's certificate comes from: a variable that every TLS library knows, and a file. */}}
+{{- define "media-operator.caVariable" -}}
+{{- if .Values.s3.caBundle.configMap -}}
+- name: SSL_CERT_FILE
+  value: /etc/media-store/ca.crt
+{{- end }}
+{{- end }}
+
+{{- define "media-operator.caMount" -}}
+{{- if .Values.s3.caBundle.configMap -}}
+- {name: store-ca, mountPath: /etc/media-store, readOnly: true}
+{{- end }}
+{{- end }}
+
+{{- define "media-operator.caVolume" -}}
+{{- with .Values.s3.caBundle -}}
+{{- if .configMap -}}
+- name: store-ca
+  configMap:
+    name: {{ .configMap }}
+    items:
+      - {key: {{ .key | quote }}, path: ca.crt}
 {{- end }}
 {{- end }}
 {{- end }}

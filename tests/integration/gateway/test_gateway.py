@@ -3,7 +3,9 @@
 import hashlib
 import os
 import secrets
+import signal
 import socket
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -12,6 +14,7 @@ import httpx2
 import obstore
 import pytest
 
+import gateway
 from gateway import Bucket, Gateway
 from mediaasset import keys
 from mediaasset.media import MEDIA_TYPES, Kind, MediaType
@@ -146,6 +149,25 @@ def test_server_that_is_not_there_is_503(bucket: Bucket, line: Tap, start: Start
         nobody = f"http://127.0.0.1:{probe.getsockname()[1]}"
     served = start(GATEWAY_ENDPOINT=nobody)
     check_problem(client.get(f"{served.base_url}/{put(bucket, b'x')}"), 503)
+
+
+def test_one_that_was_killed_can_be_started_again(
+    bucket: Bucket, line: Tap, start: Start, client: httpx2.Client, tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        listen = f"127.0.0.1:{probe.getsockname()[1]}"
+    environment = gateway.settings(tmp_path / "gateway", line.endpoint, GATEWAY_LISTEN=listen)
+    killed = subprocess.Popen([gateway.START], env=environment, start_new_session=True)
+    run = tmp_path / "gateway/run"
+    try:
+        wait_for((run / "nginx.pid").exists, what="the gateway")
+    finally:
+        os.killpg(killed.pid, signal.SIGKILL)
+        killed.wait()
+    assert (run / "origin.sock").is_socket()
+    # By this file the next start is known to be ready.
+    (run / "nginx.pid").unlink()
+    assert client.get(f"{start().base_url}/{put(bucket, b'again')}").content == b"again"
 
 
 def test_unchanged_object_is_not_fetched_again(
