@@ -56,9 +56,11 @@ class Index:
         async for page in pages:
             version = page["metadata"]["resourceVersion"]
             entries |= await asyncio.to_thread(_entries, page["items"])
+        # Versions only go back when the server's own store was put back: then nothing of before counts.
+        is_restored = int(version) < self._told
         self._told = int(version)
         for key, entry in list(self._entries.items()):
-            if key not in entries and entry.version <= self._told:
+            if is_restored or (key not in entries and entry.version <= self._told):
                 self._remove(key)
         self._gone.clear()
         for key, entry in entries.items():
@@ -153,7 +155,9 @@ def _entry(item: Json) -> _Entry | None:
         asset = MediaAsset.model_validate(item)
     except ValidationError as error:
         # Made by a newer version, perhaps: it must not take the others with it.
-        _LOG.warning("left out an asset that cannot be read", asset="/".join(_key(item)), errors=str(error))
+        # Only what is wrong, not what was given: a URL may carry a signature.
+        errors = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()]
+        _LOG.warning("left out an asset that cannot be read", asset="/".join(_key(item)), errors=errors)
         return None
     created = asset.metadata.creation_timestamp
     return _Entry(

@@ -20,8 +20,6 @@ FINALIZER = f"{GROUP}/objects"
 DEFAULT_PROFILE_ANNOTATION = f"{GROUP}/is-default-profile"
 #: On a MediaAsset: any new value asks for one more attempt; recorded in status.lastHandledReprocess.
 REPROCESS_ANNOTATION = f"{GROUP}/reprocess-requested-at"
-#: On a MediaAsset: a new value makes the operator look again; carries no meaning of its own.
-WAKE_ANNOTATION = f"{GROUP}/wake"
 #: On a MediaAsset: the name of the user in the token that created it, for display.
 USER_NAME_ANNOTATION = f"{GROUP}/user-name"
 

@@ -1,6 +1,7 @@
 """The composition root of the cluster: the adapters of Kubernetes and S3, the loop, and Kopf to wake it."""
 
 import asyncio
+import signal
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +27,8 @@ from mediaasset.s3 import StoreSettings, open_store
 #: How often to look whether the CustomResourceDefinitions are there, in seconds.
 _CRD_PAUSE = 2.0
 
+#: How long a list of the running Jobs is good for: thousands that wait must not each ask for one.
+_JOBS_FRESH_SECONDS = 1.0
 #: A reconcile waits for the API server and the store, and one that stops a Job for its pod to end.
 _WORKERS = 32
 
@@ -41,13 +44,26 @@ async def serve(settings: ClusterSettings, bucket: StoreSettings) -> None:
     store = open_store(bucket)
     api = await connect()
     try:
-        await _wait_for_kinds(api)
+        if not await _wait_for_kinds(api):
+            return
         # What it lists is read live: the watch is Kopf's.
         assets = KubernetesAssets(api, settings.namespaces)
         jobs = KubernetesJobs(api, settings.work_namespace, template, ttl_seconds=settings.job_ttl_seconds)
-        reconciler = Reconciler(assets, jobs, store, settings, lambda: datetime.now(UTC))
+
+        # The reconciler wakes the loop, and the loop calls the reconciler: the knot is tied through `urgent`.
+        def urgent(namespace: str, name: str) -> None:
+            loop.wake(namespace, name, first=True)
+
+        reconciler = Reconciler(
+            assets, jobs, store, settings, lambda: datetime.now(UTC), wake=urgent, fresh_seconds=_JOBS_FRESH_SECONDS
+        )
         watched = Watched(time.monotonic)
-        loop = Loop(reconciler.reconcile, watched.checking(assets.unfinished), resync_seconds=settings.resync_seconds)
+        loop = Loop(
+            reconciler.reconcile,
+            watched.checking(assets.unfinished),
+            workers=_WORKERS,
+            resync_seconds=settings.resync_seconds,
+        )
         # Kopf would look the user's name up, and in a container there is none; peering is not used.
         identity: Any = "media-operator"
         await _first_of(
@@ -62,7 +78,7 @@ async def serve(settings: ClusterSettings, bucket: StoreSettings) -> None:
                 identity=identity,
             ),
             kopf.operator(
-                registry=handlers.jobs_registry(loop.wake, settings.namespaces),
+                registry=handlers.jobs_registry(urgent, settings.namespaces),
                 settings=handlers.jobs_settings(),
                 namespaces=[settings.work_namespace],
                 standalone=True,
@@ -100,8 +116,21 @@ async def _first_of(*coroutines: Any) -> None:
         task.result()
 
 
-async def _wait_for_kinds(api: Api) -> None:
-    """Wait until the CustomResourceDefinitions are served: an installation may create them after us."""
+async def _wait_for_kinds(api: Api) -> bool:
+    """Wait until the CustomResourceDefinitions are served; tell whether they are, for a signal ends the wait."""
+    # Kopf takes the signals over once it runs.
+    waiting = asyncio.ensure_future(_look_for_kinds(api))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, waiting.cancel)
+    await asyncio.wait([waiting])
+    if waiting.cancelled():
+        return False
+    waiting.result()
+    return True
+
+
+async def _look_for_kinds(api: Api) -> None:
+    """Return once the kinds are there: an installation may create them after us."""
     wanted = {ASSET_PLURAL, PROFILE_PLURAL}
     while True:
         try:

@@ -1,6 +1,7 @@
 """The driver of the reconcile: a queue of assets, one reconcile at a time for each, several assets at once."""
 
 import asyncio
+import itertools
 import random
 from collections.abc import Awaitable, Callable, Iterable
 
@@ -41,23 +42,30 @@ class Loop:
         self._workers = workers
         self._resync_seconds = resync_seconds
         self._backoff_seconds = backoff_seconds
-        self._queue: asyncio.Queue[Key] = asyncio.Queue()
-        self._queued: set[Key] = set()
+        # By urgency, then by age. An entry that is not the one noted of its asset any more is passed over.
+        self._queue: asyncio.PriorityQueue[tuple[bool, int, Key]] = asyncio.PriorityQueue()
+        self._queued: dict[Key, tuple[bool, int]] = {}
+        self._count = itertools.count()
         self._running: set[Key] = set()
         self._timers: dict[Key, asyncio.TimerHandle] = {}
         self._failures: dict[Key, int] = {}
 
-    def wake(self, namespace: str, name: str) -> None:
-        """Have an asset looked at soon; many wakes before that are one, and one during a reconcile is another."""
+    def wake(self, namespace: str, name: str, *, first: bool = False) -> None:
+        """Have an asset looked at soon; many wakes before that are one, and one during a reconcile is another.
+
+        first puts it before those that were not: it is known to move on, while they may have to wait for it.
+        """
         key = (namespace, name)
         timer = self._timers.pop(key, None)
         if timer is not None:
             timer.cancel()
-        if key not in self._queued:
-            self._queued.add(key)
+        noted = self._queued.get(key)
+        place = (not first, next(self._count))
+        if noted is None or place < noted:
+            self._queued[key] = place
             # While it runs it only stays marked; its worker puts it back.
             if key not in self._running:
-                self._queue.put_nowait(key)
+                self._queue.put_nowait((*place, key))
 
     async def run(self) -> None:
         """Work until cancelled; a reconcile that runs is cancelled too, which it must survive like a crash."""
@@ -73,15 +81,17 @@ class Loop:
 
     async def _work(self) -> None:
         while True:
-            key = await self._queue.get()
-            self._queued.discard(key)
+            *place, key = await self._queue.get()
+            if self._queued.get(key) != tuple(place):
+                continue
+            del self._queued[key]
             self._running.add(key)
             try:
                 delay = await self._call(key)
             finally:
                 self._running.discard(key)
             if key in self._queued:
-                self._queue.put_nowait(key)
+                self._queue.put_nowait((*self._queued[key], key))
             elif delay is not None:
                 self._timers[key] = asyncio.get_running_loop().call_later(delay, self.wake, *key)
 

@@ -45,8 +45,8 @@ from mediaasset.task import SourceInfo as ProbedSource
 PROFILE_RECHECK_SECONDS = 60.0
 #: How long until an asset is looked at again whose move waits for a Job to end, if nothing wakes it, in seconds.
 RUNNING_RECHECK_SECONDS = 5.0
-#: How long until a queued asset is looked at again if nothing wakes it, in seconds.
-QUEUE_RECHECK_SECONDS = 30.0
+#: How long until a queued asset is looked at again if nothing wakes it, in seconds: each end of a Job does.
+QUEUE_RECHECK_SECONDS = 300.0
 
 THUMBNAIL = "thumbnail"
 

@@ -1,6 +1,5 @@
 """One reconcile: observe, plan, admit, apply, write the status once. Called unchanged by Kopf and by standalone."""
 
-import asyncio
 from collections.abc import Callable
 from datetime import datetime
 
@@ -11,18 +10,17 @@ from media_operator.actions import (
     Hold,
     Plan,
     Release,
-    StartJob,
     StopJob,
     WriteTombstone,
 )
-from media_operator.admit import Caps, Waiting, admit
+from media_operator.admission import Admission, Wake
+from media_operator.admit import Caps
 from media_operator.observe import MAX_DOCUMENT_BYTES, Observed, observe
 from media_operator.plan import is_settled, plan, queued, without
 from media_operator.settings import Settings
 from mediaasset import keys
 from mediaasset.assets import Assets, ConflictError, NotFoundError
 from mediaasset.jobs import Jobs
-from mediaasset.names import WAKE_ANNOTATION
 from mediaasset.spec import MediaAsset, MediaProfile
 from mediaasset.store import Store
 
@@ -34,15 +32,21 @@ class Reconciler:
     """
 
     def __init__(
-        self, assets: Assets, jobs: Jobs, store: Store, settings: Settings, now: Callable[[], datetime]
+        self,
+        assets: Assets,
+        jobs: Jobs,
+        store: Store,
+        settings: Settings,
+        now: Callable[[], datetime],
+        *,
+        wake: Wake,
+        fresh_seconds: float = 0.0,
     ) -> None:
-        """Take the three ports and the clock."""
+        """Take the three ports, the clock, who calls `reconcile` for an asset soon, and see Admission for the last."""
         self._assets, self._jobs, self._store = assets, jobs, store
         self._settings, self._now = settings, now
-        self._caps = Caps(total=settings.max_active_jobs, per_namespace=settings.max_active_jobs_per_namespace)
-        self._admission = asyncio.Lock()
-        # Who waits is nowhere else: after a restart every unfinished asset is reconciled and queues again.
-        self._waiting: dict[tuple[str, str], Waiting] = {}
+        caps = Caps(total=settings.max_active_jobs, per_namespace=settings.max_active_jobs_per_namespace)
+        self._admission = Admission(jobs, caps, wake, now, fresh_seconds=fresh_seconds)
 
     async def reconcile(self, namespace: str, name: str) -> float | None:
         """Take one asset a step further; return after how many seconds to look again, None for not before a change.
@@ -52,11 +56,11 @@ class Reconciler:
         try:
             asset = await self._assets.get(namespace, name)
         except NotFoundError:
-            self._waiting.pop((namespace, name), None)
-            await self._wake_next()
+            await self._admission.gone((namespace, name))
             return None
         if is_settled(asset, self._settings):
-            await self._wake_next()
+            # Its Job says that it is over a second or two after its Result made the asset Ready.
+            await self._admission.ended([asset.status.job_name or ""])
             return None
         try:
             decided = plan(asset, await self._observe(asset), self._now(), self._settings)
@@ -67,13 +71,14 @@ class Reconciler:
             return None
         except Exception:
             # It queues again behind the others, which must not wait for an asset that cannot be started.
-            self._waiting.pop(asset.key, None)
+            self._admission.leave(asset.key)
             raise
 
     async def _observe(self, asset: MediaAsset) -> Observed:
         # Jobs before their results: a Job that is seen to have succeeded has written its Result before.
         uid = asset.metadata.uid
         jobs = await self._jobs.of_asset(uid)
+        await self._admission.ended(job.name for job in jobs if not job.is_active)
         work: dict[str, bytes] = {}
         async for item in self._store.list(keys.work_prefix(uid)):
             # One that is too large is none of ours, but its attempt is used.
@@ -90,15 +95,13 @@ class Reconciler:
     async def _carry_out(self, asset: MediaAsset, decided: Plan) -> float | None:
         decided = await self._act(asset, decided)
         if decided.start is None:
-            self._waiting.pop(asset.key, None)
-        elif not await self._admit(asset, decided.start):
+            self._admission.leave(asset.key)
+        elif not await self._admission.start(asset.key, decided.start):
             decided = queued(asset, self._now())
         if asset.deleted_at is None and decided.status != asset.status:
             await self._assets.write_status(asset, decided.status)
             for event in decided.events:
                 await self._assets.emit(asset, event)
-        if decided.start is None:
-            await self._wake_next()
         return decided.requeue_seconds
 
     async def _act(self, asset: MediaAsset, decided: Plan) -> Plan:
@@ -129,29 +132,3 @@ class Reconciler:
     async def _copy(self, action: CopyObject) -> bool:
         """Tell whether the object is at its target, copied now or before a crash."""
         return await self._store.copy(action.source, action.target) or await self._store.stat(action.target) is not None
-
-    async def _admit(self, asset: MediaAsset, start: StartJob) -> bool:
-        namespace, name = asset.key
-        async with self._admission:
-            waiting = self._waiting.setdefault(asset.key, Waiting(namespace=namespace, name=name, since=self._now()))
-            if waiting not in await self._admitted():
-                return False
-            await self._jobs.create(start.name, start.task)
-            del self._waiting[asset.key]
-            return True
-
-    async def _admitted(self) -> tuple[Waiting, ...]:
-        active = await self._jobs.active()
-        return admit(self._waiting.values(), (job.namespace for job in active), self._caps)
-
-    async def _wake_next(self) -> None:
-        """Wake the assets that may start now; each of them is admitted in its own reconcile."""
-        if not self._waiting:
-            return
-        async with self._admission:
-            admitted = await self._admitted()
-        for waiting in admitted:
-            try:
-                await self._assets.annotate(waiting.namespace, waiting.name, {WAKE_ANNOTATION: self._now().isoformat()})
-            except NotFoundError:
-                self._waiting.pop((waiting.namespace, waiting.name), None)

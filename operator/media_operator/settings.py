@@ -69,8 +69,8 @@ class ReleaseSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="MEDIA_OPERATOR_", frozen=True)
 
-    deployment: Annotated[str, Field(pattern="^[^/]+/[^/]+$")] | None = None
-    """namespace/name of the operator's Deployment, which is stopped first."""
+    deployments: tuple[Annotated[str, Field(pattern="^[^/]+/[^/]+$")], ...] = ()
+    """namespace/name of the Deployments of the operator and of ingest, which are stopped first."""
 
     namespaces: tuple[Annotated[str, Field(pattern=DNS_LABEL)], ...] = ()
     """The namespaces whose assets are let go; none are all of them."""

@@ -1,4 +1,4 @@
-"""Before an uninstall: stop the operator and take our finalizer off every asset.
+"""Before an uninstall: stop who holds assets, and take our finalizer off every one.
 
 Assets, objects and URLs stay. Without this, a namespace with assets in it could never be deleted once nobody is left
 to let them go; a later installation adopts them, and holds them again.
@@ -14,6 +14,8 @@ from mediaasset.kube import Api, Json, KubeError, connect, resource, translated
 from mediaasset.names import API_VERSION, ASSET_PLURAL, FINALIZER
 
 _LOOK_SECONDS = 1.0
+#: Assets that are released at once.
+_PARALLEL = 16
 _LOG = structlog.get_logger(__name__)
 
 
@@ -22,49 +24,71 @@ async def release(settings: ReleaseSettings) -> None:
     api = await connect()
     try:
         with translated(OSError):
-            if settings.deployment:
-                await _stop(api, *settings.deployment.split("/", 1))
-            released = 0
+            for deployment in settings.deployments:
+                await _stop(api, *deployment.split("/", 1))
             for namespace in settings.namespaces or ("",):
-                async for page in api.pages(resource(API_VERSION, ASSET_PLURAL, namespace=namespace)):
-                    for asset in page["items"]:
-                        released += await _release(api, asset)
-            _LOG.info("Assets are no longer held; their media stay.", assets=released)
+                # Until nothing is left: what was being created meanwhile is found by the next pass.
+                while await _release_all(api, namespace):
+                    pass
     finally:
         await api.close()
 
 
 async def _stop(api: Api, namespace: str, name: str) -> None:
-    """Scale a Deployment to none and wait until its last pod is gone; it would hold the assets again."""
+    """Scale a Deployment to none and wait until its last pod is gone; it would hold assets again."""
     path = resource("apps/v1", "deployments", namespace=namespace, name=name)
     try:
         await api.call("PATCH", path, {"spec": {"replicas": 0}})
+        labels = (await api.call("GET", path))["spec"]["selector"]["matchLabels"]
     except KubeError as error:
         if error.status != HTTPStatus.NOT_FOUND:
             raise
         return
-    labels = (await api.call("GET", path))["spec"]["selector"]["matchLabels"]
-    selector = {"labelSelector": ",".join(f"{name}={value}" for name, value in labels.items())}
+    # One that was evicted stays for people to look at, and does nothing.
+    query = {
+        "labelSelector": ",".join(f"{label}={value}" for label, value in labels.items()),
+        "fieldSelector": "status.phase!=Failed,status.phase!=Succeeded",
+    }
     pods = resource("v1", "pods", namespace=namespace)
-    while (await api.call("GET", pods, query=selector))["items"]:  # noqa: ASYNC110 - it happens elsewhere
+    while (await api.call("GET", pods, query=query))["items"]:  # noqa: ASYNC110 - it happens elsewhere
         await asyncio.sleep(_LOOK_SECONDS)
-    _LOG.info("The operator has stopped.", deployment=f"{namespace}/{name}")
+    _LOG.info("Stopped.", deployment=f"{namespace}/{name}")
+
+
+async def _release_all(api: Api, namespace: str) -> int:
+    """Take the finalizer off the assets of a namespace, or of all; return how many there were."""
+    free = asyncio.Semaphore(_PARALLEL)
+    released = 0
+
+    async def one(asset: Json) -> bool:
+        async with free:
+            return await _release(api, asset)
+
+    async for page in api.pages(resource(API_VERSION, ASSET_PLURAL, namespace=namespace)):
+        held = [asset for asset in page["items"] if FINALIZER in asset["metadata"].get("finalizers", ())]
+        released += sum(await asyncio.gather(*map(one, held)))
+    if released:
+        _LOG.info("Assets are no longer held; their media stay.", namespace=namespace or "all", assets=released)
+    return released
 
 
 async def _release(api: Api, asset: Json) -> bool:
     metadata = asset["metadata"]
     if FINALIZER not in metadata.get("finalizers", ()):
         return False
-    # The version guards the list against a finalizer that someone else changes meanwhile.
+    name = f"{metadata['namespace']}/{metadata['name']}"
+    if "deletionTimestamp" in metadata:
+        _LOG.warning("An asset was being deleted: it goes, and its media stay.", asset=name, uid=metadata["uid"])
+    # The version guards against a finalizer that someone else changes meanwhile.
     left = [each for each in metadata["finalizers"] if each != FINALIZER]
     path = resource(API_VERSION, ASSET_PLURAL, namespace=metadata["namespace"], name=metadata["name"])
     change = {"metadata": {"finalizers": left, "resourceVersion": metadata["resourceVersion"]}}
     try:
         await api.call("PATCH", path, change)
     except KubeError as error:
-        if error.status == HTTPStatus.CONFLICT:
-            return await _release(api, await api.call("GET", path))
-        if error.status != HTTPStatus.NOT_FOUND:
+        if error.status == HTTPStatus.NOT_FOUND:
+            return False
+        if error.status != HTTPStatus.CONFLICT:
             raise
-        return False
+        # The next pass reads it anew.
     return True

@@ -47,7 +47,8 @@ class Watched:
             listed = await unfinished()
             now = self._clock()
             # What an event told of while the list was read may be newer than the list.
-            unheard = (key for key in listed if key not in self._unfinished | self._during)
+            heard = self._unfinished | self._during
+            unheard = [key for key in listed if key not in heard]
             self._missed = {key: self._missed.get(key, now) for key in unheard}
             return listed
 

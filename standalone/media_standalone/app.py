@@ -107,7 +107,7 @@ async def _serve(options: Options, data: DataDir) -> None:
         # More at once than there are processors would only share them; the environment may say less.
         settings = OperatorSettings(public_base_url=base_url)
         settings = settings.model_copy(update={"max_active_jobs": min(settings.max_active_jobs, jobs.slots)})
-        reconciler = Reconciler(assets, jobs, store, settings, lambda: datetime.now(UTC))
+        reconciler = Reconciler(assets, jobs, store, settings, lambda: datetime.now(UTC), wake=wake)
         loop = Loop(reconciler.reconcile, assets.unfinished)
 
         removed = await remove_orphans(assets, store)

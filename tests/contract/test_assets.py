@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from mediaasset.assets import AlreadyExistsError, Assets, ConflictError, Event, NotFoundError
-from mediaasset.names import FINALIZER, REPROCESS_ANNOTATION, WAKE_ANNOTATION
+from mediaasset.names import FINALIZER, REPROCESS_ANNOTATION
 from mediaasset.reasons import Reason
 from mediaasset.spec import MediaAsset, MediaAssetSpec, Metadata, ObjectSource, Source, Visibility
 from mediaasset.status import ConditionType, Status, condition
@@ -135,7 +135,7 @@ async def test_status_is_replaced_and_the_spec_is_not(assets: Assets) -> None:
 
 async def test_status_of_an_older_version_is_a_conflict(assets: Assets) -> None:
     created = await assets.create(new())
-    await assets.annotate(NAMESPACE, "one", {WAKE_ANNOTATION: "1"})
+    await assets.annotate(NAMESPACE, "one", {"unrelated": "1"})
     with pytest.raises(ConflictError):
         await assets.write_status(created, Status(attempt=1))
     assert (await assets.get(NAMESPACE, "one")).status == Status()

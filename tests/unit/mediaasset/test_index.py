@@ -7,6 +7,7 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from mediaasset.index import Index
 from mediaasset.kube import Json
@@ -122,3 +123,24 @@ def test_asset_that_becomes_unreadable_leaves_the_list() -> None:
     assert names(index) == ["b"]
     index.put(asset("a", "1", 4))
     assert names(index) == ["b", "a"]
+
+
+def test_nothing_of_before_is_left_once_the_server_was_put_back_to_a_backup() -> None:
+    async def play() -> Index:
+        index = Index()
+        await index.replace(one_page(1000, [asset("kept", "1", 400), asset("lost", "2", 990)]))
+        await index.replace(one_page(500, [asset("kept", "1", 400)]))
+        return index
+
+    assert names(asyncio.run(play())) == ["kept"]
+
+
+def test_asset_that_cannot_be_read_is_named_without_what_it_holds() -> None:
+    broken = asset("one", "1", 2)
+    broken["spec"]["source"] = {"url": "https://example.org/x?signature=secret", "token": "secret"}
+    index = Index()
+    with capture_logs() as logs:
+        index.put(broken)
+    assert logs[0]["asset"] == "default/one"
+    assert "source" in str(logs)
+    assert "secret" not in str(logs)

@@ -175,3 +175,19 @@ async def test_resync_goes_on_when_the_list_fails() -> None:
 
     async with running(calls, unfinished, resync_seconds=0.01):
         await calls.number(1)
+
+
+async def test_what_is_urgent_goes_before_what_only_waits_in_line() -> None:
+    calls = Calls()
+    loop = Loop(calls, nothing, resync_seconds=3600, workers=1)
+    for number in range(5):
+        loop.wake("default", f"old-{number}")
+    loop.wake("default", "urgent", first=True)
+    loop.wake("default", "old-3", first=True)
+    loop.wake("default", "old-0")
+    task = asyncio.create_task(loop.run())
+    await calls.number(6)
+    await quiet()
+    task.cancel()
+    await asyncio.wait([task])
+    assert [name for _, name in calls.keys] == ["urgent", "old-3", "old-0", "old-1", "old-2", "old-4"]
