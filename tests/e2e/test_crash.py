@@ -1,8 +1,10 @@
 """The operator dies in the windows between what it does and what it knows of it; requests and events get lost."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -134,3 +136,45 @@ def test_deletion_that_a_watch_never_told_of_is_noticed(alone: Installed, proxy:
         assert proxy.expire(f"/{kind}$")
     alone.cluster.gone(ASSETS, name, "shop")
     assert alone.objects(f"uploads/shop/{name}/") == []
+
+
+def test_only_our_jobs_and_pods_come_over_the_wire(alone: Installed, proxy: Proxy, outside: Outside) -> None:
+    outside.start()
+    watched = [path for path in proxy.reads if re.search("/(jobs|pods)[?]", path)]
+    assert any("watch=true" in path for path in watched)
+    assert any("watch=true" not in path for path in watched)
+    for path in watched:
+        assert path.startswith(("/apis/batch/v1/namespaces/", "/api/v1/namespaces/"))
+        assert parse_qs(urlsplit(path).query)["labelSelector"] == ["app.kubernetes.io/managed-by=media-operator"]
+
+
+def test_asset_costs_few_writes(alone: Installed, proxy: Proxy, outside: Outside) -> None:
+    outside.start()
+    name = alone.apply(PHOTO)
+    alone.ready(name)
+    alone.cluster.wait("job", alone.asset(name)["status"]["jobName"], "Complete", WORK)
+    # What follows Ready changes nothing, and so writes nothing.
+    wait_for(lambda: "Complete" in str(alone.jobs(alone.asset(name)["metadata"]["uid"])), what="the Job")
+    kinds = [f"{method} {re.sub('.*/namespaces/[^/]+/', '', path).replace(name, '')}" for method, path in proxy.writes]
+    assert sorted(kinds) == [
+        "PATCH mediaassets/",
+        "POST events",
+        "POST jobs",
+        "PUT mediaassets//status",
+        "PUT mediaassets//status",
+    ]
+
+
+def test_dead_watch_fails_the_probe_and_its_assets_are_looked_after_all_the_same(
+    alone: Installed, proxy: Proxy, outside: Outside
+) -> None:
+    outside.start(MEDIA_OPERATOR_RESYNC_SECONDS="3")
+    proxy.mute("/mediaassets$")
+    name = alone.apply(PHOTO, renditions=[{"name": "small", "for": "Image", "format": "JPEG", "width": 64}])
+    alone.ready(name)
+    # It stays unfinished, and so stays known to the lists only.
+    waiting = alone.apply(PHOTO, suspend=True)
+    wait_for(lambda: outside.health() == 500, seconds=150, what="the probe to fail")
+    proxy.expire("/mediaassets$")
+    wait_for(lambda: outside.health() == 200, what="the probe to recover")
+    alone.cluster.kubectl("delete", ASSETS, waiting, "-n", "shop", "--timeout=60s")

@@ -9,11 +9,14 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from cluster import ASSETS
-from installed import COMPONENTS, WORK, Installed
+import installed
+from cluster import ASSETS, Json
+from elsewhere import BUILDERS
+from installed import COMPONENTS, RELEASE, SYSTEM, WORK, Installed
 from service import wait_for
 
-PHOTO = (Path(__file__).parents[1] / "data/photo.jpg").read_bytes()
+DATA = Path(__file__).parents[1] / "data"
+PHOTO = (DATA / "photo.jpg").read_bytes()
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +34,7 @@ def restored(media: Installed) -> Iterator[Installed]:
 def tag(component: str, new: str) -> str:
     """Give a local image another tag; return its name."""
     name = f"media-operator/{component}"
-    tool = next(program for program in ("buildah", "podman", "docker") if shutil.which(program))
+    tool = next(program for program in BUILDERS if shutil.which(program))
     subprocess.run([tool, "tag", f"{name}:dev", f"{name}:{new}"], check=True, capture_output=True)
     return f"{name}:{new}"
 
@@ -80,3 +83,34 @@ def test_uninstalled_release_leaves_assets_and_media_and_a_later_one_adopts_them
     assert len(media.jobs(uid)) <= 1
     media.cluster.kubectl("delete", ASSETS, name, "-n", "shop", "--timeout=60s")
     assert media.objects(f"media/shop/assets/{uid}/") == []
+
+
+def test_route_of_the_gateway_api_leads_to_the_same_places(restored: Installed, facts: Json) -> None:
+    media = restored
+    gateway = facts.get("gateway")
+    assert gateway, "the cluster has no Gateway"
+    name = media.apply(PHOTO)
+    url = media.ready(name)["status"]["url"]
+    media.install({"ingress": {"enabled": False}, "httpRoute": {"enabled": True, "parentRefs": [gateway]}})
+    assert media.cluster.find("ingresses", SYSTEM, f"app.kubernetes.io/instance={RELEASE}") == []
+    wait_for(lambda: httpx2.get(url).status_code == 200, what="the route")
+    wait_for(lambda: installed.serves(media.base_url), what="the route to the API")
+    assert media.finished(media.upload(DATA / "photo.jpg")["id"])["status"] == "ready"
+
+
+def test_release_for_some_namespaces_works_with_rights_in_those_only(restored: Installed) -> None:
+    media = restored
+    media.install({"watchNamespaces": ["museum", "shop"]})
+    (found,) = media.cluster.find("deployments", SYSTEM, installed.labels("operator"))
+    account = f"system:serviceaccount:{SYSTEM}:{found['spec']['template']['spec']['serviceAccountName']}"
+    for namespace, expected in (("shop", "yes"), ("default", "no")):
+        answer = media.cluster.run("auth", "can-i", "list", "mediaassets", "-n", namespace, "--as", account)
+        assert answer.stdout.strip() == expected
+    elsewhere = media.apply(PHOTO, namespace="default")
+    assert media.finished(media.upload(DATA / "photo.jpg")["id"])["status"] == "ready"
+    name = media.apply(PHOTO)
+    media.ready(name)
+    media.cluster.kubectl("delete", ASSETS, name, "-n", "shop", "--timeout=60s")
+    assert "status" not in media.asset(elsewhere, "default")
+    media.install()
+    media.ready(elsewhere, "default")

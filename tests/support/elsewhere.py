@@ -13,11 +13,17 @@ from s3server import tool
 _E2E = Path(__file__).parents[1] / "e2e"
 _IMAGE = "media-operator/versitygw:e2e"
 _NAMESPACE = "media-e2e-s3"
+#: Where images may have been built, best first: hack/e2e.sh takes Docker for the real kind, buildah for ours.
+BUILDERS = (
+    ("buildah", "docker", "podman")
+    if os.environ.get("CLUSTER", "local") == "local"
+    else ("docker", "buildah", "podman")
+)
 
 
 def facts(cluster: Cluster) -> Json:
     """Start an S3 server in the cluster; return the same facts as `hack/cluster/kind get facts`, as far as needed."""
-    builder = next(program for program in ("docker", "buildah", "podman") if shutil.which(program))
+    builder = next(program for program in BUILDERS if shutil.which(program))
     verb = "bud" if builder == "buildah" else "build"
     command = [builder, verb, "-t", _IMAGE, "-f", str(_E2E / "s3.Dockerfile"), str(tool("versitygw"))]
     subprocess.run(command, check=True, capture_output=True)

@@ -26,11 +26,11 @@ class Outside:
         self._log = folder / "operator.log"
         self._environment = self._settings(proxy.kubeconfig(folder / "kubeconfig"))
 
-    def start(self) -> None:
-        """Start it and wait until it watches."""
+    def start(self, **settings: str) -> None:
+        """Start it and wait until it watches; settings are further variables."""
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "media_operator"], env=self._environment, stdout=log, stderr=log
+                [sys.executable, "-m", "media_operator"], env=self._environment | settings, stdout=log, stderr=log
             )
         wait_for(self._is_alive, what="the operator")
 
@@ -41,6 +41,13 @@ class Outside:
     def stop(self) -> int:
         """Ask it to end; return its exit code."""
         return self._end(signal.SIGTERM)
+
+    def health(self) -> int | None:
+        """Return the status of the liveness probe, None when nobody answers."""
+        try:
+            return httpx2.get(f"http://127.0.0.1:{self._port}/healthz", timeout=20).status_code
+        except httpx2.HTTPError:
+            return None
 
     @property
     def log(self) -> str:
@@ -57,10 +64,7 @@ class Outside:
 
     def _is_alive(self) -> bool:
         assert self.runs, self.log
-        try:
-            return httpx2.get(f"http://127.0.0.1:{self._port}/healthz").status_code == httpx2.codes.OK
-        except httpx2.HTTPError:
-            return False
+        return self.health() == httpx2.codes.OK
 
     def _settings(self, kubeconfig: Path) -> dict[str, str]:
         (container,) = deployment(self._media)["spec"]["template"]["spec"]["containers"]

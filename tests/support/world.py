@@ -117,6 +117,7 @@ class World:
     def __init__(self, database: Database, profile: MediaProfile) -> None:
         self.now: datetime = NOW
         self.mortal = Mortal()
+        self.woken: list[tuple[str, ...]] = []
         self.jobs = PlayedJobs()
         self.assets = SqliteAssets(database, lambda *_: None, {"": profile, "web": profile}, now=lambda: self.now)
         self.store = ObjectStore(MemoryStore(), self._sign)
@@ -127,7 +128,9 @@ class World:
         self.mortal.writes_left = None
         wrapped = [self.mortal.wrap(port) for port in (self.assets, self.jobs, self.store)]
         assets, jobs, store = wrapped
-        self.operator = Reconciler(assets, jobs, store, SETTINGS, lambda: self.now)
+        self.operator = Reconciler(
+            assets, jobs, store, SETTINGS, lambda: self.now, wake=lambda *key: self.woken.append(key)
+        )
 
     async def add(self, asset: MediaAsset) -> MediaAsset:
         """Upload and create."""

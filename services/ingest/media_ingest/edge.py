@@ -18,6 +18,8 @@ QUIET_SECONDS = 5
 #: What nginx logs for a client that went away before there was an answer.
 _CLIENT_GONE = 499
 
+_PROBES = ("/healthz", "/readyz")
+
 _LOG = structlog.get_logger("media_ingest.access")
 
 
@@ -47,16 +49,18 @@ class Edge:
                 raise  # The answer has begun; the server can only break it off.
             await translate(error).to_response()(scope, exchange.receive, exchange.send)
         finally:
-            _LOG.info(
-                "request",
-                method=scope["method"],
-                path=scope["path"],
-                status=exchange.status,
-                seconds=round(time.monotonic() - started, 4),
-                bytes=exchange.sent,
-                received=exchange.received,
-                user=scope.get(USER_SCOPE),
-            )
+            # A probe comes every few seconds; only one that fails is news.
+            if scope["path"] not in _PROBES or exchange.status != HTTPStatus.OK:
+                _LOG.info(
+                    "request",
+                    method=scope["method"],
+                    path=scope["path"],
+                    status=exchange.status,
+                    seconds=round(time.monotonic() - started, 4),
+                    bytes=exchange.sent,
+                    received=exchange.received,
+                    user=scope.get(USER_SCOPE),
+                )
 
 
 class _Exchange:
