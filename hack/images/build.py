@@ -101,9 +101,16 @@ def _build(program: str, machine: Machine, component: str, tag: str, *, fresh: b
         command += ["--layers", "--pull=never"]
         command += [word for volume in machine.volumes for word in ("--volume", ":".join((*volume, "ro")))]
     if program == "buildah":
-        # Those of this machine: since trixie it would set its own, which takes a right that a container may lack.
-        for limit, number in (("nofile", resource.RLIMIT_NOFILE), ("nproc", resource.RLIMIT_NPROC)):
-            command.append("--ulimit={}={}:{}".format(limit, *resource.getrlimit(number)))
+        # To raise a limit takes a right that a container may lack: since trixie buildah would raise them to its own
+        # defaults, before trixie it lowers the second to this one first.
+        for limit, number, most in (
+            ("nofile", resource.RLIMIT_NOFILE, 1_048_576),
+            ("nproc", resource.RLIMIT_NPROC, 32_768),
+        ):
+            soft, hard = (
+                most if own == resource.RLIM_INFINITY else min(own, most) for own in resource.getrlimit(number)
+            )
+            command.append(f"--ulimit={limit}={soft}:{hard}")
     command += ["--no-cache"] if fresh else []
     command += [word for item in arguments.items() for word in ("--build-arg", "=".join(item))]
     command += ["--build-arg", f"UV={_versions()['UV']}"] if component != "gateway" else []
