@@ -16,8 +16,8 @@ from mediaasset.environment import load
 from mediaasset.reasons import MediaError
 from mediaasset.s3 import StoreSettings
 
-#: They tell of each event and of each probe.
-_TALKATIVE = ("kopf", "aiohttp.access")
+#: They tell of each event, of each probe, and of a failing one, which Kopf reports, once more with a traceback.
+_TALKATIVE = {"kopf": logging.WARNING, "aiohttp.access": logging.WARNING, "aiohttp.server": logging.CRITICAL}
 
 
 def main() -> int:
@@ -26,8 +26,8 @@ def main() -> int:
     parser.add_argument("command", nargs="?", choices=("serve", "release"), default="serve")
     command = parser.parse_args().command
     logs.configure()
-    for name in _TALKATIVE:
-        logging.getLogger(name).setLevel(logging.WARNING)
+    for name, level in _TALKATIVE.items():
+        logging.getLogger(name).setLevel(level)
     try:
         if command == "release":
             asyncio.run(release(load(ReleaseSettings)))

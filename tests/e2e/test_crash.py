@@ -11,7 +11,7 @@ import pytest
 from apiproxy import Proxy
 from cluster import ASSETS
 from installed import WORK, Installed
-from mediaasset.names import GROUP
+from mediaasset.names import GROUP, MANAGER, MANAGER_LABEL
 from outside import Outside, without_operator
 from service import wait_for
 
@@ -138,14 +138,17 @@ def test_deletion_that_a_watch_never_told_of_is_noticed(alone: Installed, proxy:
     assert alone.objects(f"uploads/shop/{name}/") == []
 
 
-def test_only_our_jobs_and_pods_come_over_the_wire(alone: Installed, proxy: Proxy, outside: Outside) -> None:
+@pytest.mark.parametrize("kind", ["jobs", "pods"])
+def test_only_what_is_ours_comes_over_the_wire(alone: Installed, proxy: Proxy, outside: Outside, kind: str) -> None:
+    def asked(*, watch: bool) -> list[str]:
+        return [path for path in proxy.reads if f"/{kind}?" in path and ("watch=true" in path) is watch]
+
     outside.start()
-    watched = [path for path in proxy.reads if re.search("/(jobs|pods)[?]", path)]
-    assert any("watch=true" in path for path in watched)
-    assert any("watch=true" not in path for path in watched)
-    for path in watched:
-        assert path.startswith(("/apis/batch/v1/namespaces/", "/api/v1/namespaces/"))
-        assert parse_qs(urlsplit(path).query)["labelSelector"] == ["app.kubernetes.io/managed-by=media-operator"]
+    wait_for(lambda: asked(watch=True), what="the watch")
+    assert asked(watch=False)
+    for path in asked(watch=True) + asked(watch=False):
+        assert f"/namespaces/{WORK}/" in path
+        assert parse_qs(urlsplit(path).query)["labelSelector"][0].startswith(f"{MANAGER_LABEL}={MANAGER}")
 
 
 def test_asset_costs_few_writes(alone: Installed, proxy: Proxy, outside: Outside) -> None:
