@@ -7,8 +7,11 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import httpx2
+
 from cluster import Cluster, Json
 from s3server import tool
+from service import wait_for
 
 _E2E = Path(__file__).parents[1] / "e2e"
 _IMAGE = "media-operator/versitygw:e2e"
@@ -36,10 +39,21 @@ def facts(cluster: Cluster) -> Json:
     cluster.wait("pod", "s3", "Ready", _NAMESPACE)
     nodes = json.loads(cluster.kubectl("get", "nodes", "-o", "json"))["items"]
     address = next(each["address"] for each in nodes[0]["status"]["addresses"] if each["type"] == "InternalIP")
+    endpoint = f"http://{address}:30900"
+    # The node learns of the Service a moment after its pod is Ready.
+    wait_for(lambda: _answers(endpoint), what="the S3 server")
     return {
-        "s3_endpoint": f"http://{address}:30900",
+        "s3_endpoint": endpoint,
         "s3_access_key": "root",
         "s3_secret_key": secret,
         "ingress_http": os.environ.get("MEDIA_E2E_INGRESS_URL", f"http://{address}"),
         "ingress_class": os.environ.get("MEDIA_E2E_INGRESS_CLASS", ""),
     }
+
+
+def _answers(url: str) -> bool:
+    try:
+        httpx2.get(url, timeout=5)
+    except httpx2.HTTPError:
+        return False
+    return True
