@@ -34,15 +34,13 @@ sys.path[:0] = [str(_ROOT), str(_ROOT / "tests/support")]
 
 import installed
 from cluster import Cluster, Json
-from installed import COMPONENTS, WORK, Installed
+from installed import WORK, Installed
 from media_operator.manifest import finished
 from mediaasset import keys
 from mediaasset.kube import Api, connect, resource
 from mediaasset.media import Kind
 from mediaasset.names import API_VERSION, ASSET_KIND, ASSET_PLURAL
 from mediaasset.task import TASK_VARIABLE, RenditionResult, RenditionState, Result, SourceInfo, Task
-from s3server import Account, S3Server, tool
-from service import wait_for
 
 NAME = "media-bench"
 KIND = _ROOT / "hack/cluster/kind"
@@ -62,13 +60,7 @@ def release(folder: Path) -> Iterator[Installed]:
     try:
         facts = json.loads(kind("get", "facts", "--name", NAME))
         cluster = Cluster(kubeconfig, Path(facts["kubectl"]), load)
-        for component in COMPONENTS:
-            cluster.load(f"media-operator/{component}:dev")
-        s3 = S3Server(facts["s3_endpoint"], Account(facts["s3_access_key"], facts["s3_secret_key"]))
-        media = installed.prepare(cluster, tool("helm") / "helm", s3, facts["ingress_http"], facts["ingress_class"])
-        media.install()
-        wait_for(lambda: installed.serves(media.base_url), what="the Ingress")
-        yield media
+        yield installed.from_checkout(cluster, facts)
     finally:
         kind("delete", "cluster", "--name", NAME, "--kubeconfig", str(kubeconfig))
 

@@ -7,6 +7,9 @@ from mediaasset.reasons import Reason
 from mediaasset.spec import MediaAsset, MediaProfile
 from mediaasset.status import Status
 
+#: (namespace, name) of an asset.
+Key = tuple[str, str]
+
 
 class AssetsError(Exception):
     """The assets cannot be reached; trying again later may help."""
@@ -56,7 +59,7 @@ class Assets(Protocol):
     async def list(self, namespace: str, *, user_id: str | None = None, limit: int, offset: int = 0) -> Page:
         """List the assets of a namespace, newest first, without those being deleted."""
 
-    async def unfinished(self) -> tuple[tuple[str, str], ...]:
+    async def unfinished(self) -> tuple[Key, ...]:
         """Return (namespace, name) of the assets that are neither finished for their generation nor gone."""
 
     async def write_status(self, asset: MediaAsset, status: Status) -> MediaAsset:

@@ -5,6 +5,8 @@ from typing import TypeVar
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings
 
+from mediaasset.invalid import problems
+
 S = TypeVar("S", bound=BaseSettings)
 
 
@@ -14,8 +16,5 @@ def load(kind: type[S]) -> S:
         return kind()
     except ValidationError as error:
         prefix = kind.model_config.get("env_prefix", "")
-        problems = [
-            f"{prefix}{'_'.join(map(str, problem['loc'])).upper()}: {problem['msg']}"
-            for problem in error.errors(include_url=False, include_context=False, include_input=False)
-        ]
-        raise ValueError("; ".join(problems)) from None
+        wrong = problems(error, lambda parts: prefix + "_".join(parts).upper())
+        raise ValueError("; ".join(wrong)) from None

@@ -14,11 +14,10 @@ from typing import NamedTuple
 import structlog
 from pydantic import ValidationError
 
-from mediaasset.assets import Page
+from mediaasset.assets import Key, Page
+from mediaasset.invalid import problems
 from mediaasset.kube import Json
 from mediaasset.spec import MediaAsset
-
-Key = tuple[str, str]
 
 _LOG = structlog.get_logger(__name__)
 
@@ -156,8 +155,7 @@ def _entry(item: Json) -> _Entry | None:
     except ValidationError as error:
         # Made by a newer version, perhaps: it must not take the others with it.
         # Only what is wrong, not what was given: a URL may carry a signature.
-        errors = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()]
-        _LOG.warning("left out an asset that cannot be read", asset="/".join(_key(item)), errors=errors)
+        _LOG.warning("left out an asset that cannot be read", asset="/".join(_key(item)), errors=problems(error))
         return None
     created = asset.metadata.creation_timestamp
     return _Entry(

@@ -11,9 +11,10 @@ from typing import Self, TypeVar
 import structlog
 from pydantic import ValidationError
 
-from mediaasset.assets import AlreadyExistsError, AssetsError, ConflictError, Event, NotFoundError, Page
+from mediaasset.assets import AlreadyExistsError, AssetsError, ConflictError, Event, Key, NotFoundError, Page
 from mediaasset.index import Index
 from mediaasset.informer import Informer
+from mediaasset.invalid import problems
 from mediaasset.kube import Api, Json, KubeError, meaning, resource, translated
 from mediaasset.names import (
     API_VERSION,
@@ -105,7 +106,7 @@ class KubernetesAssets:
         index = await self._index(namespace)
         return index.page(namespace, user_id, limit, offset)
 
-    async def unfinished(self) -> tuple[tuple[str, str], ...]:
+    async def unfinished(self) -> tuple[Key, ...]:
         """Return the assets that need looking after."""
         return tuple([key for namespace in self._namespaces for key in (await self._index(namespace)).unfinished()])
 
@@ -278,7 +279,7 @@ class KubernetesAssets:
                 self._mirrors[namespace][1].wrote(item)
         return asset
 
-    def _forget(self, key: tuple[str, str], uid: str) -> None:
+    def _forget(self, key: Key, uid: str) -> None:
         for namespace in (key[0], ""):
             if namespace in self._mirrors:
                 self._mirrors[namespace][1].released(key, uid)
@@ -315,8 +316,7 @@ def _model(model: type[M], item: Json) -> M:
         return model.model_validate(item)
     except ValidationError as error:
         # Made by a newer version, perhaps. What was sent stays out of the text.
-        wrong = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
-        message = f"{model.__name__} {item['metadata']['name']} cannot be read: {wrong}"
+        message = f"{model.__name__} {item['metadata']['name']} cannot be read: {'; '.join(problems(error))}"
         raise AssetsError(message) from None
 
 

@@ -7,10 +7,9 @@ from datetime import datetime
 
 from media_operator.actions import StartJob
 from media_operator.admit import Caps, Waiting, admit
+from media_operator.loop import Wake
+from mediaasset.assets import Key
 from mediaasset.jobs import Jobs
-
-Key = tuple[str, str]
-Wake = Callable[[str, str], None]
 
 
 class Admission:

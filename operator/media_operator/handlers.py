@@ -5,19 +5,19 @@ and Jobs have an operator each, in one process, for they are watched in differen
 """
 
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import kopf
 
+from media_operator.loop import Wake
 from media_operator.manifest import asset_of, finished, is_over
 from media_operator.plan import is_settled
 from media_operator.settings import Settings
 from media_operator.watched import Watched
+from mediaasset.assets import Key
 from mediaasset.names import ASSET_PLURAL, GROUP, MANAGER, MANAGER_LABEL, VERSION
 from mediaasset.spec import MediaAsset
-
-Wake = Callable[[str, str], None]
 
 _DELETED = "DELETED"
 
@@ -55,7 +55,7 @@ def jobs_registry(wake: Wake, namespaces: Sequence[str] = ()) -> kopf.OperatorRe
     """
     registry = _registry()
 
-    def ours(body: kopf.Body) -> tuple[str, str] | None:
+    def ours(body: kopf.Body) -> Key | None:
         asset = asset_of(body)
         return asset if asset and (not namespaces or asset[0] in namespaces) else None
 

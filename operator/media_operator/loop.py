@@ -7,13 +7,14 @@ from collections.abc import Awaitable, Callable, Iterable
 
 import structlog
 
-from mediaasset.assets import AssetsError, ConflictError
+from mediaasset.assets import AssetsError, ConflictError, Key
 from mediaasset.jobs import JobsError
 from mediaasset.reasons import MediaError
 
 _LOG = structlog.get_logger(__name__)
 
-Key = tuple[str, str]
+#: Has an asset looked at soon, by its namespace and name: `Loop.wake`, or what leads to it.
+Wake = Callable[[str, str], None]
 
 #: Assets that are reconciled at once in standalone: they wait for files and SQLite, and more would only queue there.
 WORKERS = 4

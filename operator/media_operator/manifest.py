@@ -5,6 +5,7 @@ from copy import deepcopy
 from datetime import datetime
 from typing import Any
 
+from mediaasset.assets import Key
 from mediaasset.jobs import Job, JobPhase
 from mediaasset.names import (
     ASSET_NAME_ANNOTATION,
@@ -89,7 +90,7 @@ def _pod(task: Task, template: Mapping[str, Any], labels: Json, annotations: Jso
     }
 
 
-def asset_of(body: Mapping[str, Any]) -> tuple[str, str] | None:
+def asset_of(body: Mapping[str, Any]) -> Key | None:
     """Return (namespace, name) of the asset that a Job or a pod works for, None when it is none of ours."""
     annotations = body["metadata"].get("annotations") or {}
     namespace, name = annotations.get(ASSET_NAMESPACE_ANNOTATION), annotations.get(ASSET_NAME_ANNOTATION)

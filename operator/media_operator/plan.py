@@ -20,8 +20,9 @@ from media_operator.actions import (
     WriteTombstone,
 )
 from media_operator.observe import Observed
+from media_operator.report import Conditions, is_moving, seen, with_urls
 from media_operator.settings import Settings
-from media_operator.tasks import prefix_of, renditions_of, task_of
+from media_operator.tasks import prefix_of, renditions_of, request_hash, task_of
 from mediaasset import keys
 from mediaasset.assets import Event
 from mediaasset.jobs import Job, JobPhase
@@ -29,15 +30,7 @@ from mediaasset.media import Kind
 from mediaasset.names import REPROCESS_ANNOTATION, job_name
 from mediaasset.reasons import TABLE, Reason, Retry
 from mediaasset.spec import DeletionPolicy, MediaAsset, MediaProfile, Visibility, digest
-from mediaasset.status import (
-    Condition,
-    ConditionType,
-    RenditionStatus,
-    SourceInfo,
-    Status,
-    condition,
-    displayed,
-)
+from mediaasset.status import ConditionType, RenditionStatus, SourceInfo, Status
 from mediaasset.task import RenditionState, Result, encode
 from mediaasset.task import SourceInfo as ProbedSource
 
@@ -48,12 +41,10 @@ RUNNING_RECHECK_SECONDS = 5.0
 #: How long until a queued asset is looked at again if nothing wakes it, in seconds: each end of a Job does.
 QUEUE_RECHECK_SECONDS = 300.0
 
-THUMBNAIL = "thumbnail"
-
 
 def is_settled(asset: MediaAsset, settings: Settings) -> bool:
     """Tell from the asset alone that there is nothing to do, so that a resync of finished assets reads nothing more."""
-    return asset.is_final and asset.is_held and _with_urls(asset, asset.status, settings) == asset.status
+    return asset.is_final and asset.is_held and with_urls(asset, asset.status, settings) == asset.status
 
 
 def plan(asset: MediaAsset, observed: Observed, now: datetime, settings: Settings) -> Plan:
@@ -72,7 +63,7 @@ def without(decided: Plan, lost: Iterable[str]) -> Plan:
 
 def queued(asset: MediaAsset, now: datetime) -> Plan:
     """Return the Plan of an asset whose start was not admitted: nothing but to show that it waits."""
-    waiting = _unready(asset, now, Reason.QUEUED, TABLE[Reason.QUEUED].text)
+    waiting = Conditions(asset, now).unready(Reason.QUEUED, TABLE[Reason.QUEUED].text)
     status = asset.status.with_conditions(waiting, absent=[ConditionType.STALLED])
     return Plan(status=status, requeue_seconds=QUEUE_RECHECK_SECONDS)
 
@@ -81,6 +72,7 @@ class _Planner:
     def __init__(self, asset: MediaAsset, observed: Observed, now: datetime, settings: Settings) -> None:
         self.asset, self.observed, self.now, self.settings = asset, observed, now, settings
         self.spec, self.status = asset.spec, asset.status
+        self.conditions = Conditions(asset, now)
 
     def plan(self) -> Plan:
         if self.asset.deleted_at is not None:
@@ -93,7 +85,7 @@ class _Planner:
         if moves:
             return self._move(self.status, moves)
         decided = self._next()
-        if _is_moving(self.status):
+        if is_moving(self.status):
             old = DeletePrefix(self._other_prefix(self.status))
             return replace(decided, actions=(old, *decided.actions))
         return decided
@@ -110,7 +102,7 @@ class _Planner:
     # Starting
 
     def _must_start(self) -> bool:
-        changed = self.status.request_hash != _request_hash(self.asset)
+        changed = self.status.request_hash != request_hash(self.asset)
         return changed or self.asset.wants_reprocess or self._is_due()
 
     def _is_due(self) -> bool:
@@ -149,7 +141,7 @@ class _Planner:
         return replace(stalled, actions=(*stale, *stalled.actions))
 
     def _started(self, attempt: int, inputs_hash: str, name: str, profile: MediaProfile) -> Status:
-        is_retry = self.status.request_hash == _request_hash(self.asset) and not self.asset.wants_reprocess
+        is_retry = self.status.request_hash == request_hash(self.asset) and not self.asset.wants_reprocess
         status = self.status.model_copy(
             update={
                 **self._handled(),
@@ -163,14 +155,14 @@ class _Planner:
                 "renditions": self.status.renditions or self._pending(profile),
             }
         )
-        running = self._unready(Reason.TRANSCODING, f"Attempt {attempt}.")
+        running = self.conditions.unready(Reason.TRANSCODING, f"Attempt {attempt}.")
         return self._seen(status.with_conditions(running, absent=[ConditionType.STALLED]))
 
     def _handled(self) -> dict[str, str | None]:
         """Return the marks by which the request of now is known as handled."""
         asked = self.asset.metadata.annotations.get(REPROCESS_ANNOTATION)
         return {
-            "request_hash": _request_hash(self.asset),
+            "request_hash": request_hash(self.asset),
             "last_handled_reprocess": asked or self.status.last_handled_reprocess,
         }
 
@@ -180,7 +172,7 @@ class _Planner:
         return tuple(RenditionStatus(name=r.name, state=RenditionState.PENDING) for r in wanted if r.for_ is kind)
 
     def _suspend(self) -> Plan:
-        waiting = self._unready(Reason.SUSPENDED, TABLE[Reason.SUSPENDED].text)
+        waiting = self.conditions.unready(Reason.SUSPENDED, TABLE[Reason.SUSPENDED].text)
         return Plan(status=self._seen(self.status.with_conditions(waiting, absent=[ConditionType.STALLED])))
 
     # Following a Job to its end
@@ -193,12 +185,12 @@ class _Planner:
             pause = (self.status.retry_time - self.now).total_seconds()
             # Said anew, for a move may have taken the place of the condition.
             text = f"Attempt {self.status.attempt} failed; the next one follows."
-            waiting = self._condition(ConditionType.RECONCILING, status=True, reason=Reason.RETRYING, message=text)
+            waiting = self.conditions.of(ConditionType.RECONCILING, status=True, reason=Reason.RETRYING, message=text)
             status = self.status.with_conditions([waiting])
             return Plan(status=self._seen(status), requeue_seconds=max(pause, 0.0))
         job = self.observed.job(self.status.attempt, self.status.inputs_hash)
         if job is not None and job.is_active:
-            running = self._unready(Reason.TRANSCODING, f"Attempt {self.status.attempt}.")
+            running = self.conditions.unready(Reason.TRANSCODING, f"Attempt {self.status.attempt}.")
             return Plan(status=self._seen(self.status.with_conditions(running)))
         return self._fail_of(job)
 
@@ -248,8 +240,8 @@ class _Planner:
         pause = self.settings.backoff_seconds * 2 ** (status.failed_attempts - 1)
         note = f"Attempt {status.attempt} failed; the next one follows."
         failing = [
-            self._condition(ConditionType.READY, status=False, reason=reason, message=text),
-            self._condition(ConditionType.RECONCILING, status=True, reason=Reason.RETRYING, message=note),
+            self.conditions.of(ConditionType.READY, status=False, reason=reason, message=text),
+            self.conditions.of(ConditionType.RECONCILING, status=True, reason=Reason.RETRYING, message=note),
         ]
         waiting = status.with_conditions(failing).model_copy(update={"retry_time": self.now + timedelta(seconds=pause)})
         return Plan(
@@ -264,9 +256,9 @@ class _Planner:
         completed = self.now if is_news else self.status.completion_time
         stalled = status.model_copy(update={**handled, "completion_time": completed, "retry_time": None})
         conditions = [
-            self._condition(ConditionType.READY, status=False, reason=reason, message=text),
-            self._condition(ConditionType.STALLED, status=True, reason=reason, message=text),
-            *_first_published(self.asset, self.now),
+            self.conditions.of(ConditionType.READY, status=False, reason=reason, message=text),
+            self.conditions.of(ConditionType.STALLED, status=True, reason=reason, message=text),
+            *self.conditions.first_published(),
         ]
         stalled = stalled.with_conditions(conditions, absent=[ConditionType.RECONCILING])
         ended = self._end(stalled, Event(reason, text, warning=True) if is_news else None)
@@ -278,7 +270,10 @@ class _Planner:
     def _publish(self, status: Status) -> Plan:
         text = f"{sum(r.state is RenditionState.READY for r in status.renditions)} renditions are published."
         ready = status.with_conditions(
-            [self._condition(ConditionType.READY, status=True, reason=Reason.READY, message=text), self._published()],
+            [
+                self.conditions.of(ConditionType.READY, status=True, reason=Reason.READY, message=text),
+                self.conditions.published(),
+            ],
             absent=[ConditionType.RECONCILING, ConditionType.STALLED],
         )
         is_news = not self.status.is_true(ConditionType.READY)
@@ -292,10 +287,10 @@ class _Planner:
         """
         events = (news,) if news else ()
         moves = self._moves(status)
-        if moves or (self._is_running() and _is_moving(self.status)):
+        if moves or (self._is_running() and is_moving(self.status)):
             # What fails is said now; what is ready is said when it is, after the move.
             return replace(self._move(status, moves), events=events if status.is_true(ConditionType.STALLED) else ())
-        ends_urls = news is not None and not self._is_public(status) and not _is_moving(self.status)
+        ends_urls = news is not None and not self._is_public(status) and not is_moving(self.status)
         old = (DeletePrefix(self._other_prefix(status)),) if ends_urls else ()
         return Plan(actions=old, status=self._seen(status), events=events)
 
@@ -320,11 +315,11 @@ class _Planner:
             r.model_copy(update={"key": moves[r.key]}) if r.key in moves else r for r in status.renditions
         )
         text = TABLE[Reason.MOVING].text
-        conditions = [self._condition(ConditionType.RECONCILING, status=True, reason=Reason.MOVING, message=text)]
+        conditions = [self.conditions.of(ConditionType.RECONCILING, status=True, reason=Reason.MOVING, message=text)]
         if status.completion_time is not None and not status.is_true(ConditionType.STALLED):
             conditions += [
-                self._condition(ConditionType.READY, status=False, reason=Reason.MOVING, message=text),
-                self._published(),
+                self.conditions.of(ConditionType.READY, status=False, reason=Reason.MOVING, message=text),
+                self.conditions.published(),
             ]
         moved = status.model_copy(update={"renditions": renditions}).with_conditions(conditions)
         copies = tuple(CopyObject(source, target) for source, target in moves.items())
@@ -355,69 +350,5 @@ class _Planner:
             actions.append(DeletePrefix(keys.uploads_of(namespace, name)))
         return Plan(actions=(*actions, Release()), status=self.status)
 
-    # Conditions
-
-    def _condition(self, kind: ConditionType, *, status: bool, reason: Reason, message: str) -> Condition:
-        generation = self.asset.metadata.generation
-        return condition(kind, status=status, reason=reason, message=message, generation=generation, now=self.now)
-
-    def _unready(self, reason: Reason, message: str) -> list[Condition]:
-        return _unready(self.asset, self.now, reason, message)
-
-    def _published(self) -> Condition:
-        return self._condition(ConditionType.PUBLISHED, status=True, reason=Reason.READY, message="")
-
     def _seen(self, status: Status) -> Status:
-        """Return the status as one of the current generation, with its URLs."""
-        generation = self.asset.metadata.generation
-        conditions = tuple(c.model_copy(update={"observed_generation": generation}) for c in status.conditions)
-        status = status.model_copy(update={"observed_generation": generation, "conditions": conditions})
-        return _with_urls(self.asset, status, self.settings)
-
-
-def _request_hash(asset: MediaAsset) -> str:
-    spec = asset.spec
-    return digest(spec.source, spec.type, spec.profile_name, *spec.renditions)
-
-
-def _is_moving(status: Status) -> bool:
-    reconciling = status.condition(ConditionType.RECONCILING)
-    return reconciling is not None and reconciling.reason is Reason.MOVING
-
-
-def _unready(asset: MediaAsset, now: datetime, reason: Reason, message: str) -> list[Condition]:
-    generation = asset.metadata.generation
-    return [
-        condition(kind, status=status, reason=reason, message=message, generation=generation, now=now)
-        for kind, status in ((ConditionType.READY, False), (ConditionType.RECONCILING, True))
-    ] + _first_published(asset, now)
-
-
-def _first_published(asset: MediaAsset, now: datetime) -> list[Condition]:
-    """Return Published=False for an asset that does not have the condition yet: absence would mean unknown."""
-    if asset.status.condition(ConditionType.PUBLISHED) is not None:
-        return []
-    generation = asset.metadata.generation
-    return [
-        condition(
-            ConditionType.PUBLISHED, status=False, reason=Reason.PENDING, message="", generation=generation, now=now
-        )
-    ]
-
-
-def _with_urls(asset: MediaAsset, status: Status, settings: Settings) -> Status:
-    """Derive every URL from the keys, so that a changed base URL or visibility changes them all."""
-    prefix = prefix_of(asset, settings, public=True)
-    base = str(settings.public_base_url)
-    renditions = tuple(
-        r.model_copy(update={"url": keys.public_url(base, r.key) if r.key and r.key.startswith(prefix) else None})
-        for r in status.renditions
-    )
-    ready = {r.name: r.url for r in renditions if r.state is RenditionState.READY}
-    return status.model_copy(
-        update={
-            "renditions": renditions,
-            "url": displayed(ready),
-            "thumbnail_url": ready.get(THUMBNAIL),
-        }
-    )
+        return seen(self.asset, status, self.settings)

@@ -13,8 +13,9 @@ from media_operator.actions import (
     StopJob,
     WriteTombstone,
 )
-from media_operator.admission import Admission, Wake
+from media_operator.admission import Admission
 from media_operator.admit import Caps
+from media_operator.loop import Wake
 from media_operator.observe import MAX_DOCUMENT_BYTES, Observed, observe
 from media_operator.plan import is_settled, plan, queued, without
 from media_operator.settings import Settings

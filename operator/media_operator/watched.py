@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
-Key = tuple[str, str]
+from mediaasset.assets import Key
 
 #: How long an event may take to arrive after a list has shown what it will say, in seconds.
 PATIENCE_SECONDS = 60.0

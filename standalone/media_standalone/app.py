@@ -15,12 +15,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
-import uvicorn
 import uvloop
 from starlette.applications import Starlette
 
 from media_ingest.app import create_app
 from media_ingest.auth import Tokens
+from media_ingest.server import STOPPING, Server
 from media_ingest.settings import Settings as IngestSettings
 from media_operator.loop import Loop
 from media_operator.reconcile import Reconciler
@@ -139,22 +139,11 @@ async def _serve(options: Options, data: DataDir) -> None:
             driving.result()
 
 
-class _Server(uvicorn.Server):
-    """uvicorn that says when it is ready, and that a signal ends with exit code 0."""
+class _Server(Server):
+    """The server that says when it is ready; signals that come after its end do nothing."""
 
     def __init__(self, app: Starlette, url: str, hint: str | None) -> None:
-        super().__init__(
-            uvicorn.Config(
-                app,
-                http="httptools",
-                ws="none",
-                lifespan="on",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
-            )
-        )
+        super().__init__(app, shutdown_seconds=_SHUTDOWN_SECONDS)
         self._url = url
         self._hint = hint
 
@@ -167,17 +156,12 @@ class _Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        # uvicorn's own raises the signal again at the end, which would make a wanted stop look like a failure.
-        loop = asyncio.get_running_loop()
-        numbers = (signal.SIGINT, signal.SIGTERM)
-        for number in numbers:
-            loop.add_signal_handler(number, self.handle_exit, number, None)
         try:
-            yield
+            with super().capture_signals():
+                yield
         finally:
-            for number in numbers:
-                loop.remove_signal_handler(number)
-                # From here on the children are being ended; a second signal must not leave them behind.
+            # From here on the children are being ended; a second signal must not leave them behind.
+            for number in STOPPING:
                 signal.signal(number, signal.SIG_IGN)
 
 

@@ -17,9 +17,7 @@ import pytest
 import elsewhere
 import installed
 from cluster import Cluster, Json
-from installed import COMPONENTS, Installed
-from s3server import Account, S3Server, tool
-from service import wait_for
+from installed import Installed
 
 
 @pytest.fixture(scope="session")
@@ -45,12 +43,7 @@ def facts(request: pytest.FixtureRequest, cluster: Cluster) -> Json:
 
 @pytest.fixture(scope="session")
 def media(cluster: Cluster, facts: Json) -> Iterator[Installed]:
-    for component in COMPONENTS:
-        cluster.load(f"media-operator/{component}:dev")
-    s3 = S3Server(facts["s3_endpoint"], Account(facts["s3_access_key"], facts["s3_secret_key"]))
-    release = installed.prepare(cluster, tool("helm") / "helm", s3, facts["ingress_http"], facts["ingress_class"])
-    release.install()
-    wait_for(lambda: installed.serves(release.base_url), what="the Ingress to serve the API")
+    release = installed.from_checkout(cluster, facts)
     yield release
     release.uninstall()
 

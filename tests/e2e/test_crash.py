@@ -19,6 +19,7 @@ PHOTO = (Path(__file__).parents[1] / "data/photo.jpg").read_bytes()
 RENDITIONS = {"thumbnail", "small", "medium", "large", "webp", "original"}
 JOBS = f"/namespaces/{WORK}/jobs$"
 STATUS = "/mediaassets/[^/]+/status$"
+FIRST_STATUS = ("PUT", STATUS, "")
 READY = r'"type":\s*"Ready",\s*"status":\s*"True"'
 
 
@@ -57,55 +58,52 @@ def check_whole(media: Installed, name: str, *, attempts: int = 1) -> None:
     assert {each["key"] for each in result["renditions"]} == {each["key"] for each in status["renditions"]}
 
 
-@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize(
-    "write",
-    [("PATCH", "/mediaassets/[^/]+$", "finalizers"), ("POST", JOBS, ""), ("PUT", STATUS, ""), ("PUT", STATUS, READY)],
-    ids=["hold", "job", "first-status", "last-status"],
-)
-def test_operator_killed_at_a_write_is_followed_by_one_that_does_the_rest(
-    alone: Installed, proxy: Proxy, outside: Outside, write: tuple[str, str, str], *, after: bool
-) -> None:
+def killed_at(write: tuple[str, str, str], alone: Installed, proxy: Proxy, outside: Outside, *, after: bool) -> str:
+    """Apply an asset and kill the operator before or after that write for it; return the name of the asset."""
     held = proxy.hold(*write, after=after)
     outside.start()
     name = alone.apply(PHOTO)
     held.reached()
     outside.kill()
     held.drop()
+    return name
+
+
+def check_recovers(alone: Installed, outside: Outside, name: str) -> None:
+    """Start an operator that has to bring an asset to its end."""
     outside.start()
     alone.cluster.wait(ASSETS, name, "Ready", "shop")
     check_whole(alone, name)
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize(
+    "write",
+    [("PATCH", "/mediaassets/[^/]+$", "finalizers"), ("POST", JOBS, ""), FIRST_STATUS, ("PUT", STATUS, READY)],
+    ids=["hold", "job", "first-status", "last-status"],
+)
+def test_operator_killed_at_a_write_is_followed_by_one_that_does_the_rest(
+    alone: Installed, proxy: Proxy, outside: Outside, write: tuple[str, str, str], *, after: bool
+) -> None:
+    name = killed_at(write, alone, proxy, outside, after=after)
+    check_recovers(alone, outside, name)
 
 
 def test_operator_that_was_down_for_the_whole_life_of_the_job_finds_its_result(
     alone: Installed, proxy: Proxy, outside: Outside
 ) -> None:
-    held = proxy.hold("PUT", STATUS, after=True)
-    outside.start()
-    name = alone.apply(PHOTO)
-    held.reached()
-    outside.kill()
-    held.drop()
+    name = killed_at(FIRST_STATUS, alone, proxy, outside, after=True)
     job = alone.asset(name)["status"]["jobName"]
     alone.cluster.wait("job", job, "Complete", WORK)
-    outside.start()
-    alone.cluster.wait(ASSETS, name, "Ready", "shop")
-    check_whole(alone, name)
+    check_recovers(alone, outside, name)
 
 
 def test_job_deleted_after_its_result_costs_no_second_run(alone: Installed, proxy: Proxy, outside: Outside) -> None:
-    held = proxy.hold("PUT", STATUS, after=True)
-    outside.start()
-    name = alone.apply(PHOTO)
-    held.reached()
-    outside.kill()
-    held.drop()
+    name = killed_at(FIRST_STATUS, alone, proxy, outside, after=True)
     job = alone.asset(name)["status"]["jobName"]
     alone.cluster.wait("job", job, "Complete", WORK)
     alone.cluster.kubectl("delete", "job", job, "-n", WORK)
-    outside.start()
-    alone.cluster.wait(ASSETS, name, "Ready", "shop")
-    check_whole(alone, name)
+    check_recovers(alone, outside, name)
 
 
 def test_job_deleted_before_its_result_is_followed_by_another_attempt(

@@ -18,8 +18,8 @@ from cluster import ASSETS, Cluster, Json
 from media_ingest.auth import digest
 from mediaasset import policies
 from mediaasset.names import API_VERSION, ASSET_KIND
-from s3server import Account, S3Server
-from service import Service
+from s3server import Account, S3Server, tool
+from service import Service, wait_for
 
 _ROOT = Path(__file__).parents[2]
 CHART = _ROOT / "charts/media-operator"
@@ -126,6 +126,17 @@ class Installed(Service):
             ).stdout
             message = f"helm {' '.join(arguments)}: {done.stdout}{done.stderr}\n{pods}\n{logs}"
             raise AssertionError(message)
+
+
+def from_checkout(cluster: Cluster, facts: Json) -> Installed:
+    """Install the chart and the images of this checkout where the facts say the S3 server and the Ingress are."""
+    for component in COMPONENTS:
+        cluster.load(f"media-operator/{component}:dev")
+    s3 = S3Server(facts["s3_endpoint"], Account(facts["s3_access_key"], facts["s3_secret_key"]))
+    release = prepare(cluster, tool("helm") / "helm", s3, facts["ingress_http"], facts["ingress_class"])
+    release.install()
+    wait_for(lambda: serves(release.base_url), what="the Ingress to serve the API")
+    return release
 
 
 def prepare(cluster: Cluster, helm: Path, s3: S3Server, base_url: str, ingress_class: str) -> Installed:

@@ -13,6 +13,7 @@ from starlette.requests import Request
 
 from media_ingest.errors import Problem, Slug
 from mediaasset import keys
+from mediaasset.invalid import problems
 from mediaasset.spec import DNS_LABEL, SHA256
 
 #: Where the user of a request stands in its ASGI scope, for the access log.
@@ -189,9 +190,5 @@ def _entry(number: int, entry: object) -> Token:
         return Token.model_validate(entry)
     except ValidationError as error:
         # The input stays out of the message: somebody may have put the token where its hash belongs.
-        texts = [
-            ".".join(map(str, item["loc"])) + ": " + item["msg"]
-            for item in error.errors(include_url=False, include_context=False, include_input=False)
-        ]
-        message = f"{label}: " + "; ".join(texts)
+        message = f"{label}: " + "; ".join(problems(error))
         raise ValueError(message) from None

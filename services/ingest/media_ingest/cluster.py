@@ -1,18 +1,16 @@
 """The composition root of the cluster: the API over Kubernetes and S3."""
 
 import asyncio
-import signal
 import socket
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import structlog
-import uvicorn
-from starlette.applications import Starlette
 
 from media_ingest.app import create_app
 from media_ingest.auth import Tokens
+from media_ingest.server import Server
 from media_ingest.settings import ClusterSettings
 from mediaasset.kube import connect
 from mediaasset.kubeassets import KubernetesAssets
@@ -41,7 +39,10 @@ async def serve(settings: ClusterSettings, bucket: StoreSettings) -> None:
             _following(settings, tokens),
         ):
             app = create_app(assets=assets, store=store, progress=_Unknown(), tokens=tokens, settings=settings)
-            await _Server(app, settings.shutdown_seconds).serve(sockets=[listener])
+            # Only the scheme and the address of a client are taken from a proxy, and neither decides anything: it is
+            # believed wherever it is, as its address in a cluster is known to nobody in advance.
+            server = Server(app, shutdown_seconds=settings.shutdown_seconds, trusted_proxies="*")
+            await server.serve(sockets=[listener])
     finally:
         await api.close()
 
@@ -51,40 +52,6 @@ class _Unknown:
 
     async def progress(self, uid: str) -> Progress | None:  # noqa: ARG002 - the signature is the port's
         return None
-
-
-class _Server(uvicorn.Server):
-    """uvicorn that a signal ends in an orderly way."""
-
-    def __init__(self, app: Starlette, shutdown_seconds: int) -> None:
-        super().__init__(
-            uvicorn.Config(
-                app,
-                http="httptools",
-                ws="none",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                # Only the scheme and the address of a client are taken from it, and neither decides anything: a proxy
-                # is believed wherever it is, as its address in a cluster is known to nobody in advance.
-                proxy_headers=True,
-                forwarded_allow_ips="*",
-                timeout_graceful_shutdown=shutdown_seconds,
-            )
-        )
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        # uvicorn's own raises the signal again at the end, which kills the process before it has closed what is open.
-        loop = asyncio.get_running_loop()
-        numbers = (signal.SIGINT, signal.SIGTERM)
-        for number in numbers:
-            loop.add_signal_handler(number, self.handle_exit, number, None)
-        try:
-            yield
-        finally:
-            for number in numbers:
-                loop.remove_signal_handler(number)
 
 
 def _listen(host: str, port: int) -> socket.socket:

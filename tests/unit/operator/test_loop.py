@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-from media_operator.loop import WORKERS, Key, Loop
-from mediaasset.assets import AssetsError, ConflictError
+from media_operator.loop import WORKERS, Loop
+from mediaasset.assets import AssetsError, ConflictError, Key
 
 KEY = ("default", "one")
 

@@ -1,6 +1,7 @@
 import pytest
 
-from media_operator.watched import PATIENCE_SECONDS, Key, Watched
+from media_operator.watched import PATIENCE_SECONDS, Watched
+from mediaasset.assets import Key
 
 A, B = ("shop", "a"), ("shop", "b")
 
