@@ -6,12 +6,17 @@ Keys are relative to the root prefix of the store. The table of who may write wh
 import re
 import secrets
 from collections.abc import Sequence
+from datetime import UTC, datetime
+from uuid import NAMESPACE_OID, uuid5
+
+from mediaasset.media import by_mime
 
 UPLOADS = "uploads"
 PUBLIC = "media"
 PRIVATE = "private"
 WORK = "work"
 TOMBSTONES = "tombstones"
+WHATSAPP = "whatsapp-media"
 
 #: How many hexadecimal digits of the sha256 stand in the name of a rendition: 64 bits.
 DIGEST_DIGITS = 16
@@ -59,6 +64,32 @@ def asset_prefix(*, public: bool, tenant: str, public_path: str, uid: str) -> st
 def rendition(prefix: str, name: str, sha256: str, extension: str) -> str:
     """Return the key of a rendition: named by its content, so it is never overwritten with other bytes."""
     return f"{prefix}{name}-{sha256[:DIGEST_DIGITS]}.{extension}"
+
+
+def rendition_tree(prefix: str, name: str, sha256: str) -> str:
+    """Return the prefix, ending in a slash, of a rendition that is a directory: named by what its files hold."""
+    return f"{prefix}{name}-{sha256[:DIGEST_DIGITS]}/"
+
+
+def tree_of(key: str, prefix: str) -> str | None:
+    """Return the prefix of the directory that a rendition's key is the index of; None for a single file.
+
+    `prefix` is the asset's.
+    """
+    directory, slash, _ = key.removeprefix(prefix).rpartition("/")
+    return f"{prefix}{directory}/" if slash else None
+
+
+def whatsapp_original(account: str, sent: datetime, mime_type: str | None, uid: str) -> str:
+    """Return the key of what somebody sent by WhatsApp, as it came.
+
+    It follows from the message alone, so that a retry writes the same key: `sent` is when it was sent, `mime_type` what
+    the message announced.
+    """
+    media = by_mime(mime_type or "")
+    kind, extension = (media.kind.lower(), media.extensions[0]) if media else ("other", "bin")
+    day = sent.astimezone(UTC).strftime("%Y-%m-%d")
+    return f"{WHATSAPP}/{account}/{day}/{kind}/{uuid5(NAMESPACE_OID, uid)}.{extension}"
 
 
 def work_prefix(uid: str) -> str:

@@ -4,6 +4,7 @@ A file's kind is what its first bytes say, never its name. The table is also wha
 from, so an extension that is not in it is never served.
 """
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -38,18 +39,22 @@ MEDIA_TYPES = (
     MediaType("image/gif", Kind.IMAGE, ("gif",)),
     MediaType("image/webp", Kind.IMAGE, ("webp",)),
     MediaType("image/bmp", Kind.IMAGE, ("bmp", "dib"), ("image/x-ms-bmp", "image/x-bmp")),
+    MediaType("image/avif", Kind.IMAGE, ("avif",)),
+    MediaType("image/heic", Kind.IMAGE, ("heic", "heif", "hif"), ("image/heif",)),
     MediaType("video/mp4", Kind.VIDEO, ("mp4", "m4v"), ("video/x-m4v",)),
     MediaType("video/quicktime", Kind.VIDEO, ("mov", "qt")),
     MediaType("video/x-msvideo", Kind.VIDEO, ("avi",), ("video/avi", "video/msvideo")),
     MediaType("video/x-matroska", Kind.VIDEO, ("mkv",), ("video/matroska",)),
     MediaType("video/webm", Kind.VIDEO, ("webm",)),
     MediaType("video/3gpp", Kind.VIDEO, ("3gp", "3g2", "3gpp"), ("video/3gpp2",)),
+    MediaType("video/mp2t", Kind.VIDEO, ("ts", "mts", "m2ts"), ("video/mpegts",)),
     MediaType("audio/mpeg", Kind.AUDIO, ("mp3",), ("audio/mp3", "audio/x-mp3")),
     MediaType("audio/wav", Kind.AUDIO, ("wav",), ("audio/x-wav", "audio/wave", "audio/vnd.wave")),
     MediaType("audio/ogg", Kind.AUDIO, ("ogg", "oga", "opus"), ("audio/opus", "application/ogg")),
     MediaType("audio/aac", Kind.AUDIO, ("aac",), ("audio/aacp", "audio/x-aac")),
     MediaType("audio/mp4", Kind.AUDIO, ("m4a",), ("audio/m4a", "audio/x-m4a")),
     MediaType("audio/amr", Kind.AUDIO, ("amr",), ("audio/3gpp", "audio/amr-nb")),
+    MediaType("audio/flac", Kind.AUDIO, ("flac",), ("audio/x-flac",)),
     MediaType("application/pdf", Kind.DOCUMENT, ("pdf",), ("application/x-pdf",)),
     MediaType("application/msword", Kind.DOCUMENT, ("doc",)),
     MediaType("application/vnd.ms-excel", Kind.DOCUMENT, ("xls",)),
@@ -60,6 +65,9 @@ MEDIA_TYPES = (
     MediaType("text/plain", Kind.DOCUMENT, ("txt",)),
 )
 
+#: What only we write, inside the directory of a rendition: playlists (RFC 8216) and cues (WebVTT).
+_WRITTEN = {"m3u8": "application/vnd.apple.mpegurl", "vtt": "text/vtt"}
+
 _BY_MIME = {name: media for media in MEDIA_TYPES for name in (media.mime, *media.aliases)}
 _BY_EXTENSION = {extension: media for media in MEDIA_TYPES for extension in media.extensions}
 
@@ -68,6 +76,14 @@ _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 #: Names of parts that begin an Office document; their order is free.
 _OOXML_MARKS = (b"[Content_Types].xml", b"_rels/.rels", b"word/", b"xl/", b"ppt/", b"docProps/")
 _AUDIO_BRANDS = (b"M4A ", b"M4B ", b"M4P ")
+_HEIF_BRANDS = frozenset({b"mif1", b"mif2", b"msf1"})
+_AVIF_BRANDS = frozenset({b"avif", b"avis"})
+_HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"})
+#: What a packet of an MPEG transport stream begins with (ISO 13818-1, 2.4.3.3).
+_SYNC = 0x47
+#: A PDF may have other things before it, as printers and mail programs leave them, within its first kilobyte (PDF
+#: Reference 1.7, appendix H, 13): its header is then the first line that looks like one.
+_PDF = re.compile(rb"(?:\xef\xbb\xbf)?[\0\t\n\r\f ]*%PDF-|.{0,1023}?[\r\n]%PDF-[12]\.[0-9]", re.DOTALL)
 #: Bytes that plain text does not hold: C0 controls except tab, newline, form feed, return and escape.
 _NOT_TEXT = bytes(set(range(32)) - {9, 10, 12, 13, 27}) + b"\x7f"
 
@@ -86,7 +102,7 @@ def by_file_name(name: str) -> MediaType | None:
 def served_mime(key: str) -> str | None:
     """Return the Content-Type of an object that we wrote, by its extension; None for anything else."""
     media = by_file_name(key)
-    return media.mime if media else None
+    return media.mime if media else _WRITTEN.get(key.rpartition(".")[2])
 
 
 def sniff(head: bytes, *, declared_text: bool = False) -> MediaType | None:  # noqa: C901, PLR0911, PLR0912 - one flat table of magics
@@ -108,7 +124,7 @@ def sniff(head: bytes, *, declared_text: bool = False) -> MediaType | None:  # n
             b"AVI ": _BY_MIME["video/x-msvideo"],
         }.get(head[8:12])
     if head[4:8] == b"ftyp":
-        return _iso_media(head[8:12])
+        return _iso_media(head)
     if head[4:8] in (b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot") and head[:3] == b"\0\0\0":
         return _BY_MIME["video/quicktime"]
     if head.startswith(_MATROSKA):
@@ -116,15 +132,19 @@ def sniff(head: bytes, *, declared_text: bool = False) -> MediaType | None:  # n
     if head.startswith(b"OggS"):
         # Ogg with Theora is a video format that no profile takes.
         return None if b"theora" in head[:128] else _BY_MIME["audio/ogg"]
+    if head.startswith(b"fLaC"):
+        return _BY_MIME["audio/flac"]
     if head.startswith((b"#!AMR\n", b"#!AMR-WB\n")):
         return _BY_MIME["audio/amr"]
     if head.startswith(b"ID3"):
         return _BY_MIME["audio/mpeg"]
     if _is_mpeg_sync(head) and (found := _mpeg_audio(head[1])):
         return found
+    if _is_transport_stream(head):
+        return _BY_MIME["video/mp2t"]
     if head.startswith(b"BM") and head[6:10] == b"\0\0\0\0":
         return _BY_MIME["image/bmp"]
-    if head.lstrip(b"\0\t\n\r\f ").startswith(b"%PDF-"):
+    if _PDF.match(head):
         return _BY_MIME["application/pdf"]
     if head.startswith(_OLE):
         return _BY_MIME["application/msword"]
@@ -142,17 +162,30 @@ def looks_like_text(head: bytes) -> bool:
     return not head.translate(None, delete=bytes(set(range(256)) - set(_NOT_TEXT)))
 
 
-def _iso_media(brand: bytes) -> MediaType | None:
+def _iso_media(head: bytes) -> MediaType | None:
+    """Tell a file of ISO 14496-12 by its brands: the major one, and those that it is compatible with."""
+    size = min(int.from_bytes(head[:4], "big"), len(head))
+    brand, compatible = head[8:12], {head[at : at + 4] for at in range(16, size - 3, 4)}
     if brand in _AUDIO_BRANDS:
         return _BY_MIME["audio/mp4"]
     if brand == b"qt  ":
         return _BY_MIME["video/quicktime"]
     if brand.startswith(b"3g"):
         return _BY_MIME["video/3gpp"]
-    # HEIF and AVIF share the container but are pictures; they are refused until a decoder for them is chosen.
-    if brand[:3] in (b"hei", b"hev", b"avi", b"mif", b"msf"):
-        return None
-    return _BY_MIME["video/mp4"]
+    # HEIF is a container for pictures (ISO 23008-12): what compressed them, the brands say.
+    if brand in _AVIF_BRANDS or (brand in _HEIF_BRANDS and compatible & _AVIF_BRANDS):
+        return _BY_MIME["image/avif"]
+    if brand in _HEIC_BRANDS or (brand in _HEIF_BRANDS and compatible & _HEIC_BRANDS):
+        return _BY_MIME["image/heic"]
+    return None if brand in _HEIF_BRANDS else _BY_MIME["video/mp4"]
+
+
+def _is_transport_stream(head: bytes) -> bool:
+    """Tell whether the first packets of an MPEG transport stream begin where they must, plain or with a time code."""
+    return any(
+        len(head) > start + 2 * size and all(head[start + at * size] == _SYNC for at in range(3))
+        for start, size in ((0, 188), (4, 192))
+    )
 
 
 def _is_mpeg_sync(head: bytes) -> bool:

@@ -49,6 +49,11 @@ def job_name(uid: str, inputs_hash: str, attempt: int) -> str:
     return "media-" + _base32(_digest(uid, inputs_hash, str(attempt)))[:26]
 
 
+def whatsapp_secret(account: str) -> str:
+    """Return the name of the Secret in the work namespace that holds what opens a WhatsApp account."""
+    return f"whatsapp-{account}"
+
+
 def _digest(*parts: str) -> bytes:
     # A length before each part keeps ("ab", "c") and ("a", "bc") apart.
     return hashlib.sha256(b"".join(b"%d:%s" % (len(raw), raw) for raw in (part.encode() for part in parts))).digest()

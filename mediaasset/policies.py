@@ -40,6 +40,11 @@ RIGHTS: Mapping[str, Mapping[Component, frozenset[Right]]] = {
         Component.OPERATOR: frozenset({Right.DELETE, Right.LIST}),
         Component.TRANSCODER: frozenset({Right.READ}),
     },
+    keys.WHATSAPP: {
+        Component.INGEST: frozenset({Right.READ, Right.SIGN}),
+        Component.OPERATOR: frozenset({Right.DELETE, Right.LIST}),
+        Component.TRANSCODER: frozenset({Right.WRITE, Right.READ}),
+    },
     keys.PUBLIC: {
         Component.OPERATOR: frozenset({Right.READ, Right.WRITE, Right.DELETE, Right.LIST}),
         Component.TRANSCODER: frozenset({Right.WRITE}),
@@ -93,14 +98,20 @@ def _statements(component: Component, bucket: str, prefix: str) -> Iterator[Poli
     arn = f"arn:aws:s3:::{bucket}"
     root = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
     listed = []
+    # One statement for all prefixes with the same rights: there are servers that take few bytes of policy.
+    allowed: dict[tuple[str, ...], list[str]] = {}
     for top, cells in RIGHTS.items():
         rights = cells.get(component, frozenset())
-        actions = sorted({action for right in rights - {Right.LIST} for action in _ACTIONS[right]})
+        actions = tuple(sorted({action for right in rights - {Right.LIST} for action in _ACTIONS[right]}))
         if actions:
-            sid = f"{component.title()}{top.title()}"
-            yield {"Sid": sid, "Effect": "Allow", "Action": actions, "Resource": [f"{arn}/{root}{top}/*"]}
+            allowed.setdefault(actions, []).append(top)
         if Right.LIST in rights:
             listed.append(f"{root}{top}/*")
+    for actions, tops in allowed.items():
+        # Letters and digits are all that AWS allows here.
+        sid = component.title() + "".join(top.title().replace("-", "") for top in tops)
+        resources = [f"{arn}/{root}{top}/*" for top in tops]
+        yield {"Sid": sid, "Effect": "Allow", "Action": list(actions), "Resource": resources}
     if listed:
         yield {
             "Sid": f"{component.title()}List",

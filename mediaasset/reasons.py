@@ -36,6 +36,7 @@ class Reason(StrEnum):
     EMPTY_SOURCE = "EmptySource"
     SOURCE_NOT_FOUND = "SourceNotFound"
     SOURCE_FORBIDDEN = "SourceForbidden"
+    SOURCE_UNAUTHORIZED = "SourceUnauthorized"
     SOURCE_TOO_LARGE = "SourceTooLarge"
     SOURCE_MISMATCH = "SourceMismatch"
     SOURCE_UNAVAILABLE = "SourceUnavailable"
@@ -47,6 +48,7 @@ class Reason(StrEnum):
     # The request.
     INVALID_TASK = "InvalidTask"
     INVALID_RENDITION = "InvalidRendition"
+    CHANNEL_RULE = "ChannelRule"
     PROFILE_NOT_FOUND = "ProfileNotFound"
     NOT_APPLICABLE = "NotApplicable"
 
@@ -98,6 +100,11 @@ TABLE: dict[Reason, Rule] = {
         12,
         http_status=403,
     ),
+    Reason.SOURCE_UNAUTHORIZED: Rule(
+        "The account has no valid token: put one into its Secret, then ask for reprocessing.",
+        22,
+        http_status=502,
+    ),
     Reason.SOURCE_TOO_LARGE: Rule(
         "The source is larger than the profile allows: send a smaller file or raise the limit.", 13, http_status=413
     ),
@@ -121,6 +128,11 @@ TABLE: dict[Reason, Rule] = {
     Reason.INVALID_RENDITION: Rule(
         "A rendition asks for something that cannot be made: correct the profile or spec.renditions.",
         21,
+        http_status=422,
+    ),
+    Reason.CHANNEL_RULE: Rule(
+        "The channel would refuse this rendition: send media that keep its rules, or use another profile.",
+        23,
         http_status=422,
     ),
     Reason.PROFILE_NOT_FOUND: Rule(
@@ -164,10 +176,14 @@ def from_exit_code(code: int) -> Reason:
 class MediaError(Exception):
     """A failure with a reason of the table and a sentence about this case, fit for the person who sent the file."""
 
-    def __init__(self, reason: Reason, message: str = "") -> None:
-        """Take the reason and what is particular to this case; without it, the text of the table stands alone."""
+    def __init__(self, reason: Reason, message: str = "", *, log: tuple[str, ...] = ()) -> None:
+        """Take the reason and what is particular to this case; without it, the text of the table stands alone.
+
+        log is what a program said that failed, line by line: not for that person, but for whoever looks closer.
+        """
         super().__init__(message or TABLE[reason].text)
         self.reason = reason
+        self.log = log
 
     @property
     def message(self) -> str:

@@ -19,7 +19,7 @@ from mediaasset.media import Kind
 from mediaasset.names import API_VERSION, ASSET_KIND, FINALIZER, PROFILE_KIND, REPROCESS_ANNOTATION
 from mediaasset.reasons import Reason
 from mediaasset.status import ConditionType, Status
-from mediaasset.task import Fit, Format
+from mediaasset.task import INDEX, Channel, Codec, Fit, Format
 
 DNS_LABEL = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
 RENDITION_NAME = r"^[a-z][a-z0-9-]{0,31}$"
@@ -27,9 +27,9 @@ SHA256 = r"^[0-9a-f]{64}$"
 
 #: Kinds and formats that belong together.
 FORMATS: Mapping[Kind, frozenset[Format]] = {
-    Kind.IMAGE: frozenset({Format.JPEG, Format.PNG, Format.WEBP, Format.ORIGINAL}),
-    Kind.VIDEO: frozenset({Format.MP4, Format.JPEG}),
-    Kind.AUDIO: frozenset({Format.MP3}),
+    Kind.IMAGE: frozenset({Format.JPEG, Format.PNG, Format.WEBP, Format.AVIF, Format.ORIGINAL}),
+    Kind.VIDEO: frozenset({Format.MP4, Format.HLS, Format.STORYBOARD, Format.JPEG, Format.WEBP}),
+    Kind.AUDIO: frozenset({Format.MP3, Format.OPUS}),
     Kind.DOCUMENT: frozenset({Format.COPY}),
 }
 
@@ -80,22 +80,37 @@ class ObjectSource(Model):
     sha256: Annotated[str, StringConstraints(pattern=SHA256)] | None = None
 
 
+class WhatsAppSource(Model):
+    """Media of one message, as the webhook announced them."""
+
+    account_name: Annotated[str, StringConstraints(pattern=DNS_LABEL)]
+    media_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,128}$"), Field(alias="mediaID")]
+    message_id: Annotated[str, StringConstraints(min_length=1, max_length=256), Field(alias="messageID")]
+    sender: Annotated[str, StringConstraints(max_length=128)] | None = None
+    timestamp: AwareDatetime
+    mime_type: Annotated[str, StringConstraints(max_length=255)] | None = None
+    sha256: Annotated[str, StringConstraints(pattern=r"^([0-9a-fA-F]{64}|[A-Za-z0-9+/_-]{43}=?)$")] | None = None
+    voice: bool = False
+    animated: bool = False
+
+
 class Source(Model):
     """Where the bytes are; exactly one member."""
 
     object: ObjectSource | None = None
     url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s]+$", max_length=2048)] | None = None
+    whatsapp: WhatsAppSource | None = None
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
-        if (self.object is None) == (self.url is None):
-            message = "exactly one of object and url must be set"
+        if sum(member is not None for member in (self.object, self.url, self.whatsapp)) != 1:
+            message = "exactly one of object, url and whatsapp must be set"
             raise ValueError(message)
         return self
 
 
 class Rendition(Model):
-    """One file to make. width and height bound the box in pixels; bitrate is in bits per second."""
+    """One file to make; the fields are those of mediaasset.task.Rendition."""
 
     name: Annotated[str, StringConstraints(pattern=RENDITION_NAME)]
     for_: Annotated[Kind, Field(alias="for")]
@@ -109,6 +124,11 @@ class Rendition(Model):
         Annotated[str, StringConstraints(pattern="^(ultrafast|superfast|veryfast|faster|fast|medium|slow)$")] | None
     ) = None
     bitrate: Annotated[int, Field(ge=8000, le=50_000_000)] | None = None
+    codec: Codec | None = None
+    max_bytes: Annotated[int, Field(ge=1024)] | None = None
+    min_side: Annotated[int, Field(ge=1, le=16384)] | None = None
+    animated: bool = False
+    channel: Channel | None = None
     optional: bool = False
 
     @model_validator(mode="after")
@@ -116,9 +136,20 @@ class Rendition(Model):
         if self.format not in FORMATS[self.for_]:
             message = f"format {self.format} cannot be made from {self.for_}"
             raise ValueError(message)
-        if self.fit is Fit.COVER and (self.width is None or self.height is None):
-            message = "fit Cover needs width and height"
-            raise ValueError(message)
+        is_boxed = self.width is not None and self.height is not None
+        rules = {
+            "fit Cover and fit Exact need width and height": self.fit is Fit.INSIDE or is_boxed,
+            "codec is for MP4": self.codec is None or self.format is Format.MP4,
+            "animated is for WebP of an Image": not self.animated
+            or (self.for_ is Kind.IMAGE and self.format is Format.WEBP),
+            "minSide is for an Image that is fitted Inside": self.min_side is None
+            or (self.for_ is Kind.IMAGE and self.fit is Fit.INSIDE),
+            "HLS and Storyboard are fitted Inside, and take neither maxBytes nor channel": self.format not in INDEX
+            or (self.fit is Fit.INSIDE and self.max_bytes is None and self.channel is None),
+        }
+        for message, holds in rules.items():
+            if not holds:
+                raise ValueError(message)
         return self
 
 
@@ -270,6 +301,12 @@ class MediaProfile(Model):
 
 
 def digest(*parts: object) -> str:
-    """Return a hash of models and plain values that depends on their meaning only: 32 hexadecimal digits."""
-    plain = [part.to_dict() if isinstance(part, Model) else part for part in parts]
+    """Return a hash of models and plain values that depends on their meaning only: 32 hexadecimal digits.
+
+    What has its default is left out, so that a field which a later version adds changes no hash.
+    """
+    plain = [
+        part.model_dump(mode="json", by_alias=True, exclude_defaults=True) if isinstance(part, Model) else part
+        for part in parts
+    ]
     return hashlib.sha256(json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:32]

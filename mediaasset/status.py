@@ -142,7 +142,7 @@ def condition(
 
 
 #: Which rendition a person is shown first, by name.
-DISPLAY_ORDER = ("mp4", "mp3", "medium", "large", "original", "webp", "small")
+DISPLAY_ORDER = ("mp4", "hls", "mp3", "voice", "medium", "large", "original", "webp", "small")
 
 
 def displayed(urls: Mapping[str, str | None]) -> str | None:

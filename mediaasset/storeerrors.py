@@ -10,6 +10,20 @@ from obstore.exceptions import BaseError, PermissionDeniedError, Unauthenticated
 
 from mediaasset.reasons import MediaError, Reason
 
+#: What S3 says of credentials that are none, rather than of a right that is missing (AWS, "Error responses").
+_BAD_CREDENTIALS = (
+    "InvalidAccessKeyId",
+    "SignatureDoesNotMatch",
+    "ExpiredToken",
+    "InvalidToken",
+    "RequestTimeTooSkewed",
+)
+
+
+def is_about_credentials(error: Exception) -> bool:
+    """Tell whether a refusal would meet every request, whatever the object."""
+    return isinstance(error, UnauthenticatedError) or any(f"<Code>{code}<" in str(error) for code in _BAD_CREDENTIALS)
+
 
 def store_error(error: BaseError | OSError) -> MediaError:
     """Give an error of obstore its reason, without its text, which may hold addresses and keys."""

@@ -27,15 +27,29 @@ STORE_VARIABLE = "MEDIA_STORE_URL"
 POD_VARIABLE = "MEDIA_POD_NAME"
 #: Set where no kubelet ends a transcoder: it then goes when its parent goes.
 DIE_WITH_PARENT_VARIABLE = "MEDIA_DIE_WITH_PARENT"
+#: What one container may use, as the platform tells it: bytes of memory, and whole CPUs. Absent without limits.
+MEMORY_VARIABLE = "MEDIA_MEMORY_BYTES"
+CPUS_VARIABLE = "MEDIA_CPUS"
+#: Where progress is published beside standard output, as a URL of Redis; absent for nowhere.
+REDIS_VARIABLE = "MEDIA_REDIS_URL"
+#: A directory with one directory per WhatsApp account, which holds the files `token` and `namespace`; and the base URL
+#: of the Graph API with its version, where it is another than Meta's own.
+WHATSAPP_VARIABLE = "MEDIA_WHATSAPP_DIRECTORY"
+GRAPH_VARIABLE = "MEDIA_GRAPH_URL"
+
+#: The channel of Redis on which the progress of an asset is published, as the JSON of `Progress`: this and its uid.
+PROGRESS_CHANNEL = "media-progress:"
 
 
 class Fit(StrEnum):
-    """How an image is brought into its box; none ever enlarges it."""
+    """How a picture is brought into its box; none ever enlarges it."""
 
     INSIDE = "Inside"
     """Whole and in proportion, at most as large as the box."""
     COVER = "Cover"
     """Fills the box, in proportion, cut equally on both sides."""
+    EXACT = "Exact"
+    """Exactly the box: the whole picture in proportion in its middle, on white, black or transparent ground."""
 
 
 class Format(StrEnum):
@@ -44,12 +58,39 @@ class Format(StrEnum):
     JPEG = "JPEG"
     PNG = "PNG"
     WEBP = "WebP"
+    AVIF = "AVIF"
     ORIGINAL = "Original"
-    """The full-size image, upright and without metadata: a JPEG as JPEG, anything else as PNG."""
+    """The full-size image, upright and without metadata: a JPEG or an opaque HEIC as JPEG, anything else as PNG."""
     MP4 = "MP4"
+    HLS = "HLS"
+    """A ladder of sizes as fragmented MP4 with a playlist for each and one over all: a directory."""
+    STORYBOARD = "Storyboard"
+    """Small pictures of all of a film in one JPEG, and a WebVTT file that says which is when: a directory."""
     MP3 = "MP3"
+    OPUS = "Opus"
+    """Opus in Ogg, mono: a voice message."""
     COPY = "Copy"
     """The bytes as they came; documents only."""
+
+
+#: Renditions that are a directory of files, of which one is asked for first.
+INDEX = {Format.HLS: "index.m3u8", Format.STORYBOARD: "index.vtt"}
+
+
+class Codec(StrEnum):
+    """How moving pictures are compressed."""
+
+    H264 = "H264"
+    """What everything plays."""
+    AV1 = "AV1"
+    """A third smaller; no Safari before 17, and slower to make."""
+
+
+class Channel(StrEnum):
+    """Whose rules a rendition has to keep; see media_transcoder/channels.py for them."""
+
+    WHATSAPP = "WhatsApp"
+    META_CATALOG = "MetaCatalog"
 
 
 class RenditionState(StrEnum):
@@ -63,7 +104,12 @@ class RenditionState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rendition:
-    """What is asked for. width and height bound the box in pixels (None: free); bitrate is in bits per second."""
+    """What is asked for. width and height bound the box in pixels (None: free); bitrate is in bits per second.
+
+    min_side is in pixels: the shorter side of a picture is not scaled below it, even where the longer one then leaves
+    the box. max_bytes bounds the file: quality is given up for it, and what does not fit then fails. animated keeps all
+    frames of an animation.
+    """
 
     name: str
     kind: Kind
@@ -75,6 +121,11 @@ class Rendition:
     crf: int | None = None
     preset: str | None = None
     bitrate: int | None = None
+    codec: Codec | None = None
+    max_bytes: int | None = None
+    min_side: int | None = None
+    animated: bool = False
+    channel: Channel | None = None
     optional: bool = False
 
 
@@ -89,11 +140,26 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WhatsAppMedia:
+    """What somebody sent by WhatsApp: the account whose token fetches it, and the id that Graph gave it.
+
+    sha256 is as the webhook announced it, in hexadecimal or base64. The bytes as they came are kept at original_key.
+    """
+
+    account_name: str
+    media_id: str
+    mime_type: str | None = None
+    sha256: str | None = None
+    original_key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """Where the bytes are: exactly one of key (in the store) and url. sha256 is hexadecimal."""
+    """Where the bytes are: exactly one of key (in the store), url and whatsapp. sha256 is hexadecimal."""
 
     key: str | None = None
     url: str | None = None
+    whatsapp: WhatsAppMedia | None = None
     size_bytes: int | None = None
     sha256: str | None = None
 
@@ -166,7 +232,11 @@ class SourceInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenditionResult:
-    """What became of one rendition. A Ready one has a key, sha256, mime_type and size."""
+    """What became of one rendition. A Ready one has a key, sha256, mime_type and size.
+
+    Of a directory, key and mime_type are those of its index, size_bytes is that of all its files, and sha256 that of
+    the list of their names and digests.
+    """
 
     name: str
     state: RenditionState
@@ -195,7 +265,10 @@ class Result(_Document):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure(_Document):
-    """Why one pod of an attempt gave up; source_info is what the probe had found until then."""
+    """Why one pod of an attempt gave up; source_info is what the probe had found until then.
+
+    log holds the last lines of what a program said that failed, without paths and tokens: for whoever looks closer.
+    """
 
     version: int = VERSION
     uid: str
@@ -204,14 +277,19 @@ class Failure(_Document):
     reason: Reason
     message: str
     source_info: SourceInfo | None = None
+    log: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How far an attempt is: one JSON line of a transcoder's standard output. percent is 0 to 100 or unknown."""
+    """How far an attempt is: one JSON line of a transcoder's standard output.
+
+    percent is 0 to 100 or unknown; speed is that of an encoder, in seconds of the media per second.
+    """
 
     stage: str
     percent: float | None = None
+    speed: float | None = None
 
 
 def encode(value: Any) -> Any:

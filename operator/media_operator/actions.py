@@ -36,6 +36,22 @@ class CopyObject:
 
 
 @dataclass(frozen=True, slots=True)
+class CopyTree:
+    """Copy all objects below a prefix inside the store; both prefixes end in a slash, `index` is one of the names."""
+
+    source: str
+    target: str
+    index: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteObject:
+    """Delete an object whose name only this asset uses."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
 class DeletePrefix:
     """Delete all objects below a prefix that holds the asset's uid or name, and so only its own."""
 
@@ -55,7 +71,7 @@ class Release:
     """Let the deleted asset go."""
 
 
-Action = Hold | StartJob | StopJob | CopyObject | DeletePrefix | WriteTombstone | Release
+Action = Hold | StartJob | StopJob | CopyObject | CopyTree | DeleteObject | DeletePrefix | WriteTombstone | Release
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

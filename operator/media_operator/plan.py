@@ -4,13 +4,15 @@ The decision is level-based: it never asks what happened, only what is. Whoever 
 between the last one and the write of the status, is followed by a plan that names the rest.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from media_operator.actions import (
     Action,
     CopyObject,
+    CopyTree,
+    DeleteObject,
     DeletePrefix,
     Hold,
     Plan,
@@ -22,7 +24,7 @@ from media_operator.actions import (
 from media_operator.observe import Observed
 from media_operator.report import Conditions, is_moving, seen, with_urls
 from media_operator.settings import Settings
-from media_operator.tasks import prefix_of, renditions_of, request_hash, task_of
+from media_operator.tasks import original_key_of, prefix_of, renditions_of, request_hash, task_of
 from mediaasset import keys
 from mediaasset.assets import Event
 from mediaasset.jobs import Job, JobPhase
@@ -215,10 +217,11 @@ class _Planner:
         return result if all(r.key is not None and keys.lies_under(r.key, *own) for r in named) else None
 
     def _succeed(self, result: Result) -> Plan:
+        made = (RenditionStatus.model_validate(encode(r)) for r in result.renditions)
         status = self.status.model_copy(
             update={
                 "source_info": SourceInfo.model_validate(encode(result.source_info)),
-                "renditions": tuple(RenditionStatus.model_validate(encode(r)) for r in result.renditions),
+                "renditions": (*made, *self._inapplicable(result)),
                 "thumb_hash": result.thumb_hash,
                 "completion_time": self.now,
                 "failed_attempts": 0,
@@ -226,6 +229,20 @@ class _Planner:
             }
         )
         return self._publish(status)
+
+    def _inapplicable(self, result: Result) -> Iterator[RenditionStatus]:
+        """Yield what the asset itself asks for, but of another type than its source turned out to be.
+
+        A profile names renditions of all types, and saying so of each asset would be noise.
+        """
+        made, found = {rendition.name for rendition in result.renditions}, result.source_info.type
+        for rendition in self.spec.renditions:
+            if rendition.for_ is not found and rendition.name not in made:
+                made.add(rendition.name)
+                text = f"It is for {rendition.for_}, and the source is {found}."
+                yield RenditionStatus(
+                    name=rendition.name, state=RenditionState.SKIPPED, reason=Reason.NOT_APPLICABLE, message=text
+                )
 
     def _fail(self, reason: Reason, message: str = "", probed: ProbedSource | None = None) -> Plan:
         text = message or TABLE[reason].text
@@ -322,9 +339,19 @@ class _Planner:
                 self.conditions.published(),
             ]
         moved = status.model_copy(update={"renditions": renditions}).with_conditions(conditions)
-        copies = tuple(CopyObject(source, target) for source, target in moves.items())
+        copies = tuple(self._copy(source, target) for source, target in moves.items())
         again = RUNNING_RECHECK_SECONDS if self._is_running() else 0.0
         return Plan(actions=copies, status=self._seen(moved), requeue_seconds=again)
+
+    def _copy(self, source: str, target: str) -> CopyObject | CopyTree:
+        """Return what copies a rendition, given the key that it has and the one that it is to have."""
+        tree, other = (
+            keys.tree_of(key, prefix_of(self.asset, self.settings, public=keys.lies_under(key, f"{keys.PUBLIC}/")))
+            for key in (source, target)
+        )
+        if tree is None or other is None:
+            return CopyObject(source, target)
+        return CopyTree(tree, other, source.removeprefix(tree))
 
     def _is_running(self) -> bool:
         """Tell whether a transcoder may be writing to a prefix that a move would delete."""
@@ -348,6 +375,8 @@ class _Planner:
         if self.spec.deletion_policy is DeletionPolicy.DELETE:
             actions += [DeletePrefix(prefix_of(self.asset, self.settings, public=public)) for public in (True, False)]
             actions.append(DeletePrefix(keys.uploads_of(namespace, name)))
+            original = original_key_of(self.asset)
+            actions += [DeleteObject(original)] if original else []
         return Plan(actions=(*actions, Release()), status=self.status)
 
     def _seen(self, status: Status) -> Status:

@@ -6,6 +6,8 @@ from datetime import datetime
 from media_operator.actions import (
     Action,
     CopyObject,
+    CopyTree,
+    DeleteObject,
     DeletePrefix,
     Hold,
     Plan,
@@ -112,6 +114,9 @@ class Reconciler:
             if isinstance(action, CopyObject):
                 if not await self._copy(action):
                     lost.append(action.target)
+            elif isinstance(action, CopyTree):
+                if not await self._copy_tree(action):
+                    lost.append(action.target + action.index)
             else:
                 await self._apply(asset, action)
         # One object that is gone must not keep the others where they are.
@@ -123,6 +128,8 @@ class Reconciler:
                 await self._assets.hold(asset)
             case StopJob(name):
                 await self._jobs.stop(asset.metadata.uid, name)
+            case DeleteObject(key):
+                await self._store.delete([key])
             case DeletePrefix(prefix):
                 await self._store.delete([item.key async for item in self._store.list(prefix)])
             case WriteTombstone(key, body):
@@ -133,3 +140,8 @@ class Reconciler:
     async def _copy(self, action: CopyObject) -> bool:
         """Tell whether the object is at its target, copied now or before a crash."""
         return await self._store.copy(action.source, action.target) or await self._store.stat(action.target) is not None
+
+    async def _copy_tree(self, action: CopyTree) -> bool:
+        async for item in self._store.list(action.source):
+            await self._store.copy(item.key, action.target + item.key.removeprefix(action.source))
+        return await self._store.stat(action.target + action.index) is not None

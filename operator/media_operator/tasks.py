@@ -4,7 +4,7 @@ from media_operator.settings import Settings
 from mediaasset import keys
 from mediaasset.media import Kind
 from mediaasset.spec import KindLimits, MediaAsset, MediaProfile, Rendition, Visibility, digest
-from mediaasset.task import Limits, Source, Task
+from mediaasset.task import Limits, Source, Task, WhatsAppMedia
 from mediaasset.task import Rendition as TaskRendition
 
 
@@ -28,12 +28,6 @@ def prefix_of(asset: MediaAsset, settings: Settings, *, public: bool) -> str:
 def task_of(asset: MediaAsset, profile: MediaProfile, attempt: int, inputs_hash: str, settings: Settings) -> Task:
     """Return all that a transcoder needs to know for this attempt."""
     spec = asset.spec
-    stored = spec.source.object
-    source = (
-        Source(key=stored.key, size_bytes=stored.size_bytes, sha256=stored.sha256)
-        if stored
-        else Source(url=spec.source.url)
-    )
     is_public = spec.visibility is Visibility.PUBLIC
     return Task(
         uid=asset.metadata.uid,
@@ -41,7 +35,7 @@ def task_of(asset: MediaAsset, profile: MediaProfile, attempt: int, inputs_hash:
         name=asset.key[1],
         attempt=attempt,
         inputs_hash=inputs_hash,
-        source=source,
+        source=_source(asset),
         type=spec.type,
         file_name=spec.original_file_name,
         prefix=prefix_of(asset, settings, public=is_public),
@@ -52,6 +46,32 @@ def task_of(asset: MediaAsset, profile: MediaProfile, attempt: int, inputs_hash:
         foreign_prefixes=settings.foreign_prefixes,
         deadline_seconds=settings.deadline_seconds,
     )
+
+
+def original_key_of(asset: MediaAsset) -> str | None:
+    """Return the key at which the bytes of a chat message are kept as they came; None for any other source."""
+    sent = asset.spec.source.whatsapp
+    if sent is None:
+        return None
+    return keys.whatsapp_original(sent.account_name, sent.timestamp, sent.mime_type, asset.metadata.uid)
+
+
+def _source(asset: MediaAsset) -> Source:
+    source, original_key = asset.spec.source, original_key_of(asset)
+    if source.whatsapp and original_key:
+        sent = source.whatsapp
+        return Source(
+            whatsapp=WhatsAppMedia(
+                account_name=sent.account_name,
+                media_id=sent.media_id,
+                mime_type=sent.mime_type,
+                sha256=sent.sha256,
+                original_key=original_key,
+            )
+        )
+    if source.object:
+        return Source(key=source.object.key, size_bytes=source.object.size_bytes, sha256=source.object.sha256)
+    return Source(url=source.url)
 
 
 def _task_rendition(rendition: Rendition) -> TaskRendition:

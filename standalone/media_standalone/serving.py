@@ -18,14 +18,17 @@ from starlette.types import Receive, Scope, Send
 from media_ingest.errors import Problem, Slug
 from media_standalone.directory import Signer
 from mediaasset import keys
-from mediaasset.media import Kind, MediaType, by_file_name
+from mediaasset.media import Kind, by_mime, served_mime
 
 _METHODS = "GET, HEAD, OPTIONS"
 _IMMUTABLE = "public, max-age=31536000, immutable"
 
-#: What the last segment of a rendition's key is (mediaasset.keys.rendition). Nothing else is served: neither a file
+#: How a rendition's key ends (mediaasset.keys.rendition and rendition_tree). Nothing else is served: neither a file
 #: that obstore is still writing, nor one that somebody put beside them.
-_RENDITION = re.compile(rf"[a-z][a-z0-9-]{{0,31}}-(?P<digest>[0-9a-f]{{{keys.DIGEST_DIGITS}}})\.[a-z0-9]{{1,8}}\Z")
+_RENDITION = re.compile(
+    rf"(?:.*/)?[a-z][a-z0-9-]{{0,31}}-(?P<digest>[0-9a-f]{{{keys.DIGEST_DIGITS}}})(?:/[a-z0-9][a-z0-9_-]{{0,63}})?"
+    r"\.[a-z0-9]{1,8}\Z"
+)
 #: The segments before it: never empty, never beginning with a dot, no backslash, NUL or percent sign.
 _SEGMENT = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*\Z")
 #: One range. Several at once, or what is no range, is ignored, as RFC 9110 section 14.2 allows: the answer is whole.
@@ -54,7 +57,7 @@ class _File:
 
     path: Path
     status: os.stat_result
-    media: MediaType
+    mime: str
     etag: str
 
     @property
@@ -99,8 +102,8 @@ class Renditions:
 
     def _find(self, key: str) -> _File | None:
         *folders, name = key.split("/")
-        match, media = _RENDITION.match(name), by_file_name(name)
-        if match is None or media is None or not all(_SEGMENT.match(folder) for folder in folders):
+        match, mime = _RENDITION.match(key), served_mime(name)
+        if match is None or mime is None or not all(_SEGMENT.match(folder) for folder in folders):
             return None
         path = self._root / key
         try:
@@ -110,7 +113,7 @@ class Renditions:
             status = path.stat()
         except OSError:
             return None
-        return _File(path, status, media, f'"{match["digest"]}"') if stat.S_ISREG(status.st_mode) else None
+        return _File(path, status, mime, f'"{match["digest"]}"') if stat.S_ISREG(status.st_mode) else None
 
 
 def routes(root: Path, signer: Signer) -> list[Route]:
@@ -138,11 +141,12 @@ def _of_file(scope: Scope, file: _File, cache_control: str) -> Response:
         size = file.status.st_size
         detail = f"The file has {size} bytes; ask for a range within them."
         return _problem(Slug.REQUEST_REFUSED, detail, 416, {"Content-Range": f"bytes */{size}"})
-    if file.media.kind is Kind.DOCUMENT:
+    media = by_mime(file.mime)
+    if media is not None and media.kind is Kind.DOCUMENT:
         headers["Content-Disposition"] = "attachment"
     # Starlette would add a charset to text; what is in the file nobody knows, and nosniff makes a wrong one worse.
-    headers["Content-Type"] = file.media.mime
-    return FileResponse(file.path, headers=headers, media_type=file.media.mime, stat_result=file.status)
+    headers["Content-Type"] = file.mime
+    return FileResponse(file.path, headers=headers, media_type=file.mime, stat_result=file.status)
 
 
 def _is_not_modified(request: Headers, file: _File) -> bool:

@@ -35,6 +35,8 @@ PATTERNS = {
     "^[a-z][a-z0-9-]{0,31}$": ("a-1", "1a"),
     "^(ultrafast|superfast|veryfast|faster|fast|medium|slow)$": ("slow", "slower"),
     "^[A-Za-z0-9_-][A-Za-z0-9._-]{0,62}(/[A-Za-z0-9_-][A-Za-z0-9._-]{0,62}){0,7}$": ("a/b.c", "a/../b"),
+    "^[A-Za-z0-9_-]{1,128}$": ("1234567890", "12/34"),
+    "^([0-9a-fA-F]{64}|[A-Za-z0-9+/_-]{43}=?)$": ("q" * 43 + "=", "q" * 42),
     "^(True|False|Unknown)$": ("Unknown", "true"),
 }
 
@@ -43,21 +45,40 @@ FORMATS = {"date-time": ("2026-01-01T00:00:00.5+02:00", "yesterday")}
 
 #: The two sides of each rule, by its message: fields of the object that has the rule; None takes one away.
 RULES: dict[str, tuple[Json, Json]] = {
-    "exactly one of object and url must be set": (
+    "exactly one of object, url and whatsapp must be set": (
         {"object": None, "url": "https://example.org/a"},
         {"object": {"key": "uploads/a/b/c"}, "url": "https://example.org/a"},
     ),
-    "an Image can be made into JPEG, PNG, WebP or Original": (
+    "an Image can be made into JPEG, PNG, WebP, AVIF or Original": (
         {"for": "Image", "format": "WebP"},
         {"for": "Image", "format": "MP3"},
     ),
-    "a Video can be made into MP4 or JPEG": ({"for": "Video", "format": "MP4"}, {"for": "Video", "format": "PNG"}),
-    "an Audio can be made into MP3": ({"for": "Audio", "format": "MP3"}, {"for": "Audio", "format": "JPEG"}),
-    "a Document can only be made into Copy": (
-        {"for": "Document", "format": "Copy"},
-        {"for": "Document", "format": "Original"},
+    "a Video can be made into MP4, HLS, Storyboard, JPEG or WebP": (
+        {"for": "Video", "format": "MP4", "minSide": None},
+        {"for": "Video", "format": "PNG", "minSide": None},
     ),
-    "fit Cover needs width and height": ({"fit": "Cover", "width": 1, "height": 1}, {"fit": "Cover", "height": None}),
+    "an Audio can be made into MP3 or Opus": (
+        {"for": "Audio", "format": "MP3", "minSide": None},
+        {"for": "Audio", "format": "JPEG", "minSide": None},
+    ),
+    "a Document can only be made into Copy": (
+        {"for": "Document", "format": "Copy", "minSide": None},
+        {"for": "Document", "format": "Original", "minSide": None},
+    ),
+    "fit Cover and fit Exact need width and height": (
+        {"fit": "Cover", "width": 1, "height": 1, "minSide": None},
+        {"fit": "Exact", "height": None, "minSide": None},
+    ),
+    "codec is for MP4": (
+        {"for": "Video", "format": "MP4", "codec": "AV1", "minSide": None},
+        {"for": "Video", "format": "JPEG", "codec": "AV1", "minSide": None},
+    ),
+    "animated is for WebP of an Image": ({"format": "WebP", "animated": True}, {"format": "JPEG", "animated": True}),
+    "minSide is for an Image that is fitted Inside": ({"minSide": 5}, {"fit": "Cover"}),
+    "HLS and Storyboard are fitted Inside, and take neither maxBytes nor channel": (
+        {"for": "Video", "format": "HLS", "minSide": None, "maxBytes": None, "channel": None},
+        {"for": "Video", "format": "HLS", "minSide": None, "channel": None},
+    ),
     "metadata keys have 1 to 128 characters": ({"k" * 128: "v"}, {"k" * 129: "v"}),
 }
 
@@ -72,11 +93,19 @@ TRANSITIONS: dict[str, tuple[Json, Json]] = {
 
 #: What a value of an enum needs beside it to pass the rules.
 COMPANIONS: dict[tuple[str, str], Json] = {
-    ("for", "Audio"): {"format": "MP3"},
-    ("for", "Document"): {"format": "Copy"},
-    ("format", "MP4"): {"for": "Video"},
-    ("format", "MP3"): {"for": "Audio"},
-    ("format", "Copy"): {"for": "Document"},
+    ("for", "Video"): {"minSide": None},
+    ("for", "Audio"): {"format": "MP3", "minSide": None},
+    ("for", "Document"): {"format": "Copy", "minSide": None},
+    ("format", "MP4"): {"for": "Video", "minSide": None},
+    ("format", "HLS"): {"for": "Video", "minSide": None, "maxBytes": None, "channel": None},
+    ("format", "Storyboard"): {"for": "Video", "minSide": None, "maxBytes": None, "channel": None},
+    ("format", "MP3"): {"for": "Audio", "minSide": None},
+    ("format", "Opus"): {"for": "Audio", "minSide": None},
+    ("format", "Copy"): {"for": "Document", "minSide": None},
+    ("fit", "Cover"): {"minSide": None},
+    ("fit", "Exact"): {"minSide": None},
+    ("codec", "H264"): {"for": "Video", "format": "MP4", "minSide": None},
+    ("codec", "AV1"): {"for": "Video", "format": "MP4", "minSide": None},
 }
 
 
@@ -134,7 +163,9 @@ def full(plural: str, place: Place = ()) -> Json:
     """Return a whole resource; its source is the one that the place lies in."""
     body = deepcopy(FULL[plural])
     if "source" in body["spec"]:
-        del body["spec"]["source"]["object" if "url" in place else "url"]
+        source = body["spec"]["source"]
+        member = next((name for name in source if name in place), "object")
+        body["spec"]["source"] = {member: source[member]}
     return body
 
 
@@ -150,17 +181,19 @@ def put(case: Case, value: Any, **beside: Any) -> Json:
     body = full(case.plural, case.place)
     parent = at(body, case.place[:-1])
     parent[case.place[-1]] = value
-    if beside:
-        parent.update(beside)
-    return body
+    return updated(body, parent, beside) if beside else body
 
 
 def changed(case: Case, fields: Json) -> Json:
     body = full(case.plural)
-    target = at(body, case.place)
-    target.update(fields)
-    for name in [name for name, value in fields.items() if value is None]:
-        del target[name]
+    return updated(body, at(body, case.place), fields)
+
+
+def updated(body: Json, target: Json, fields: Json) -> Json:
+    """Return the body, in which target lies, with these fields of target; None takes one away."""
+    kept = {name: value for name, value in {**target, **fields}.items() if value is not None}
+    target.clear()
+    target.update(kept)
     return body
 
 
@@ -224,11 +257,11 @@ def refused(case: Case) -> Json:
     if case.keyword == "rule":
         return changed(case, RULES[case.value][1])
     if case.keyword == "required":
-        body = full(case.plural)
+        body = full(case.plural, case.place)
         del at(body, case.place[:-1])[case.place[-1]]
         return body
     if case.keyword == "keys":
-        return put(case, at(full(case.plural), case.place) * 2)
+        return put(case, at(full(case.plural), case.place)[:1] * 2)
     return put(case, VALUES[case.keyword][1](case))
 
 
@@ -353,7 +386,7 @@ def test_the_full_resources_use_every_field() -> None:
             if child["type"] == "object" and "properties" in child:
                 fields(child, body[name])
             if child["type"] == "array" and child["items"]["type"] == "object":
-                fields(child["items"], body[name][0])
+                fields(child["items"], {key: value for item in body[name] for key, value in item.items()})
 
     for plural, body in FULL.items():
         fields(schema_of(plural), body)

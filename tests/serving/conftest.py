@@ -13,12 +13,12 @@ import s3server
 from media_standalone.datadir import DataDir
 from media_standalone.directory import Signer, open_store
 from mediaasset.store import Store
-from served import DOCUMENT, HIDDEN, IMAGE, PRIVATE, VIDEO, Served
+from served import HIDDEN, PRIVATE, PUBLISHED, Served
 from standalone import started
 
 
 async def _put(store: Store) -> None:
-    for known in (IMAGE, VIDEO, DOCUMENT, PRIVATE):
+    for known in (*PUBLISHED, PRIVATE):
         assert await store.create(known.key, known.body)
     for key, body in HIDDEN.items():
         assert await store.create(key, body)
@@ -37,7 +37,7 @@ def _standalone(path: Path) -> Iterator[Served]:
 def _gateway(path: Path) -> Iterator[Served]:
     with s3server.start(path / "s3") as server:
         bucket = gateway.bucket(server, prefix="root")
-        for known in (IMAGE, VIDEO, DOCUMENT, PRIVATE):
+        for known in (*PUBLISHED, PRIVATE):
             bucket.put(known.key, known.body)
         for key, body in HIDDEN.items():
             obstore.put(bucket.store, key, body)

@@ -9,7 +9,21 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from served import DOCUMENT, HIDDEN, IMAGE, PRIVATE, VIDEO, Known, Served, check_problem, raw
+from served import (
+    CUES,
+    DOCUMENT,
+    HIDDEN,
+    IMAGE,
+    PLAYLIST,
+    PRIVATE,
+    PUBLISHED,
+    SEGMENTS,
+    VIDEO,
+    Known,
+    Served,
+    check_problem,
+    raw,
+)
 
 YEAR = 31536000
 
@@ -21,7 +35,7 @@ def client(served: Served) -> Iterator[httpx2.Client]:
         yield http
 
 
-@pytest.mark.parametrize("known", [IMAGE, VIDEO, DOCUMENT], ids=lambda known: known.mime)
+@pytest.mark.parametrize("known", PUBLISHED, ids=lambda known: known.key.rpartition("/")[2])
 def test_rendition_is_served_with_its_headers(client: httpx2.Client, served: Served, known: Known) -> None:
     answer = client.get(served.url(known), headers={"Origin": "https://shop.example"})
     assert answer.status_code == 200
@@ -46,7 +60,8 @@ def test_rendition_is_served_with_its_headers(client: httpx2.Client, served: Ser
 
 def test_document_is_an_attachment_and_an_image_is_not(client: httpx2.Client, served: Served) -> None:
     assert client.get(served.url(DOCUMENT)).headers["Content-Disposition"].startswith("attachment")
-    assert "Content-Disposition" not in client.get(served.url(IMAGE)).headers
+    for known in (IMAGE, PLAYLIST, SEGMENTS, CUES):
+        assert "Content-Disposition" not in client.get(served.url(known)).headers
 
 
 @pytest.mark.parametrize("known", [IMAGE, VIDEO], ids=lambda known: known.mime)

@@ -16,7 +16,7 @@ from obstore.store import S3Store
 
 import s3server
 from media_transcoder import publish
-from mediaasset.media import by_file_name
+from mediaasset.media import served_mime
 from s3server import S3Server
 from service import wait_for
 
@@ -46,9 +46,7 @@ class Bucket:
 
     def put(self, key: str, body: bytes) -> None:
         """Write a rendition as the transcoder does."""
-        media = by_file_name(key)
-        assert media is not None
-        obstore.put(self.store, key, body, attributes=publish._attributes(key, media.mime, media.kind))
+        obstore.put(self.store, key, body, attributes=publish._attributes(key, served_mime(key) or ""))
 
 
 def bucket(server: S3Server, *, prefix: str = "") -> Bucket:

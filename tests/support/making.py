@@ -44,9 +44,15 @@ def make_asset(*, name: str = "a1", namespace: str = "shop", uid: str = "u1", **
 
 
 def make_result(
-    asset: MediaAsset, attempt: int, inputs_hash: str, *, public: bool = True, kind: Kind = Kind.IMAGE
+    asset: MediaAsset,
+    attempt: int,
+    inputs_hash: str,
+    *,
+    public: bool = True,
+    kind: Kind = Kind.IMAGE,
+    tree: bool = False,
 ) -> Result:
-    """Make the Result that a transcoder would write for an image with two renditions."""
+    """Make the Result that a transcoder would write for an image with two renditions, and with one that is a tree."""
     prefix = keys.asset_prefix(
         public=public, tenant=asset.key[0], public_path=asset.spec.public_path, uid=asset.metadata.uid
     )
@@ -63,6 +69,17 @@ def make_result(
         )
         for rendition, side in (("thumbnail", 150), ("medium", 640))
     )
+    if tree:
+        key = keys.rendition_tree(prefix, "storyboard", DIGEST) + "index.vtt"
+        board = RenditionResult(
+            name="storyboard",
+            state=RenditionState.READY,
+            mime_type="text/vtt",
+            size_bytes=20,
+            key=key,
+            sha256=DIGEST,
+        )
+        renditions = (*renditions, board)
     info = SourceInfo(type=kind, mime_type="image/jpeg", size_bytes=99, sha256=DIGEST, width=4000, height=3000)
     return Result(
         uid=asset.metadata.uid, attempt=attempt, inputs_hash=inputs_hash, source_info=info, renditions=renditions

@@ -71,8 +71,8 @@ def started(asset: MediaAsset | None = None) -> MediaAsset:
     return after(asset, decide(asset, see(asset)))
 
 
-def result_of(asset: MediaAsset, *, public: bool = True) -> Result:
-    return make_result(asset, asset.status.attempt, asset.status.inputs_hash or "", public=public)
+def result_of(asset: MediaAsset, *, public: bool = True, tree: bool = False) -> Result:
+    return make_result(asset, asset.status.attempt, asset.status.inputs_hash or "", public=public, tree=tree)
 
 
 def job_of(asset: MediaAsset, phase: JobPhase, reason: Reason | None = None) -> Job:
@@ -86,6 +86,6 @@ def job_of(asset: MediaAsset, phase: JobPhase, reason: Reason | None = None) -> 
     )
 
 
-def finished(asset: MediaAsset | None = None, *, public: bool = True) -> MediaAsset:
+def finished(asset: MediaAsset | None = None, *, public: bool = True, tree: bool = False) -> MediaAsset:
     running = started(asset)
-    return after(running, decide(running, see(running, left=(result_of(running, public=public),))))
+    return after(running, decide(running, see(running, left=(result_of(running, public=public, tree=tree),))))

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,7 +31,10 @@ class Known:
 
     @property
     def etag(self) -> str:
-        return f'"{hashlib.sha256(self.body).hexdigest()[:16]}"'
+        """The digest that its key, or that of its directory, is named by."""
+        found = re.search(r"-([0-9a-f]{16})[./]", self.key)
+        assert found is not None
+        return f'"{found[1]}"'
 
 
 def _known(prefix: str, name: str, body: bytes, extension: str, mime: str) -> Known:
@@ -42,6 +46,12 @@ VIDEO = _known(PREFIX, "mp4", MP4, "mp4", "video/mp4")
 DOCUMENT = _known(PREFIX, "original", TEXT, "txt", "text/plain")
 PRIVATE = _known(PRIVATE_PREFIX, "medium", JPEG, "jpg", "image/jpeg")
 
+TREE = keys.rendition_tree(PREFIX, "hls", hashlib.sha256(MP4).hexdigest())
+PLAYLIST = Known(f"{TREE}index.m3u8", b"#EXTM3U\n" * 100, "application/vnd.apple.mpegurl")
+SEGMENTS = Known(f"{TREE}720.mp4", MP4, "video/mp4")
+CUES = Known(f"{TREE}index.vtt", b"WEBVTT\n" * 100, "text/vtt")
+PUBLISHED = (IMAGE, VIDEO, DOCUMENT, PLAYLIST, SEGMENTS, CUES)
+
 #: What lies in the store and must never be served.
 HIDDEN = {
     "uploads/default/one/00ff": JPEG,
@@ -49,6 +59,10 @@ HIDDEN = {
     f"{PREFIX}medium-0123456789abcdef.html": b"<script>",
     f"{PREFIX}medium-0123456789abcdef.svg": b"<svg/>",
     f"{PREFIX}medium-0123456789abcdef": JPEG,
+    f"{PREFIX}hls-0123456789abcdef/index.html": b"<script>",
+    f"{PREFIX}hls-0123456789abcdef/.m3u8": b"#EXTM3U",
+    f"{PREFIX}hls-0123456789abcdef/further/index.m3u8": b"#EXTM3U",
+    f"{PREFIX}hls/index.m3u8": b"#EXTM3U",
     "work/4fd6c2a0/1/result.json": b"{}",
 }
 

@@ -151,9 +151,13 @@ class World:
         """Let the pod of a Job end: with its objects and Result, or for a reason."""
         if reason is None:
             asset = await self.assets.get(task.namespace, task.name)
-            result = make_result(asset, task.attempt, task.inputs_hash, public=task.prefix.startswith("media/"))
+            is_public = task.prefix.startswith("media/")
+            result = make_result(asset, task.attempt, task.inputs_hash, public=is_public, tree=True)
             for rendition in result.renditions:
                 await self.store.create(rendition.key or "", b"0123456789")
+                tree = keys.tree_of(rendition.key or "", task.prefix)
+                if tree:
+                    await self.store.create(f"{tree}sprite.jpg", b"0123456789")
             await self.store.create(keys.result(task.uid, task.attempt), result.to_json().encode())
         phase = JobPhase.SUCCEEDED if reason is None else JobPhase.FAILED
         if job.name in self.jobs.present:

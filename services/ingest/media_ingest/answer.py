@@ -8,13 +8,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from mediaasset import keys
-from mediaasset.media import Kind
+from mediaasset.media import Kind, served_mime
 from mediaasset.names import USER_NAME_ANNOTATION
 from mediaasset.spec import MediaAsset, Visibility
 from mediaasset.status import ConditionType, RenditionStatus, displayed
-from mediaasset.task import Progress, RenditionState
+from mediaasset.task import INDEX, Progress, RenditionState
 
 PROCESSING = "processing"
+_INDEX_TYPES = {served_mime(name) for name in INDEX.values()}
 READY = "ready"
 FAILED = "failed"
 
@@ -35,11 +36,17 @@ def kind_of(asset: MediaAsset) -> Kind | None:
 
 
 def keys_to_sign(asset: MediaAsset) -> tuple[str, ...]:
-    """Return the keys of the renditions that are complete but private, so that each answer needs signed URLs."""
+    """Return the keys of the renditions that are complete but private, so that each answer needs signed URLs.
+
+    A directory of files has none: a signature opens one object, and a player would be refused the next.
+    """
     return tuple(
         item.key
         for item in _published(asset)
-        if item.key is not None and item.key.startswith(f"{keys.PRIVATE}/") and _public_url(asset, item) is None
+        if item.key is not None
+        and item.key.startswith(f"{keys.PRIVATE}/")
+        and item.mime_type not in _INDEX_TYPES
+        and _public_url(asset, item) is None
     )
 
 

@@ -14,20 +14,28 @@ from typing import Self
 from media_transcoder.faults import of_signal
 from media_transcoder.messages import LINE_BYTES, Message, Outcome, Rendered, Request, dump, load
 from media_transcoder.progress import Reporter
-from mediaasset.media import by_mime
 from mediaasset.reasons import MediaError, Reason
-from mediaasset.task import Format, Rendition, Task
+from mediaasset.task import CPUS_VARIABLE, MEMORY_VARIABLE, Format, Rendition, Task
 
 #: What a rendition of each format may be; a document keeps its type.
 MIME_TYPES: dict[Format, tuple[str, ...]] = {
     Format.JPEG: ("image/jpeg",),
     Format.PNG: ("image/png",),
     Format.WEBP: ("image/webp",),
+    Format.AVIF: ("image/avif",),
     Format.ORIGINAL: ("image/jpeg", "image/png"),
     Format.MP4: ("video/mp4",),
+    Format.HLS: ("application/vnd.apple.mpegurl",),
+    Format.STORYBOARD: ("text/vtt",),
     Format.MP3: ("audio/mpeg",),
+    Format.OPUS: ("audio/ogg",),
 }
 
+#: More files than this are in no directory of ours: each size of a ladder is one file and one playlist.
+_MAX_FILES = 64
+_FILE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}\.(m3u8|mp4|vtt|jpg)\Z")
+#: What the child is told of its container. Nothing else of our environment reaches it.
+_TOLD = (CPUS_VARIABLE, MEMORY_VARIABLE)
 _MIME = re.compile(r"(image|video|audio|application|text)/[a-z0-9.+-]{1,100}\Z")
 
 
@@ -42,7 +50,12 @@ class Decoder:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             cwd=scratch,
-            env={"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8", "TMPDIR": str(scratch)},
+            env={
+                "PATH": os.environ.get("PATH", os.defpath),
+                "LANG": "C.UTF-8",
+                "TMPDIR": str(scratch),
+                **{name: os.environ[name] for name in _TOLD if name in os.environ},
+            },
             start_new_session=True,
         )
 
@@ -54,14 +67,19 @@ class Decoder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """End the child and all that it started."""
-        # It is not yet reaped, so its process group cannot be another's.
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        self.kill()
         self._process.wait()
         for stream in (self._process.stdin, self._process.stdout):
             if stream:
                 with contextlib.suppress(OSError):
                     stream.close()
+
+    def kill(self) -> None:
+        """End the child and all that it started, at once and from any thread."""
+        # As long as it is not reaped, its process group cannot be another's.
+        if self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
 
     def decode(self, request: Request, reporter: Reporter) -> Outcome:
         """Have a file decoded and rendered; return what came of it, checked in form but not in substance.
@@ -84,7 +102,8 @@ class Decoder:
                 outcome: Outcome = message.outcome
                 return outcome
             if message.progress:
-                reporter.report(message.progress.stage, message.progress.percent or 0.0)
+                progress = message.progress
+                reporter.report(progress.stage, progress.percent or 0.0, progress.speed)
         raise self._cause_of_death()
 
     def _cause_of_death(self) -> MediaError:
@@ -93,7 +112,7 @@ class Decoder:
         if ended is None or ended.si_code == os.CLD_EXITED:
             return MediaError(Reason.INTERNAL, "The decoder ended without an answer.")
         number = ended.si_status
-        return MediaError(of_signal(number), f"The decoder was ended by signal {number}.")
+        return MediaError(of_signal(number), log=(f"The decoder was ended by signal {number}.",))
 
 
 def renditions_of(task: Task, outcome: Outcome) -> list[tuple[Rendition, Rendered]]:
@@ -110,10 +129,9 @@ def renditions_of(task: Task, outcome: Outcome) -> list[tuple[Rendition, Rendere
         raise MediaError(Reason.INVALID_OUTPUT, "The decoder made other renditions than it was asked for.")
     pairs = [(rendition, made[rendition.name]) for rendition in wanted]
     for rendition, rendered in pairs:
-        if rendered.reason is not None and rendition.optional:
+        if rendered.reason is Reason.NOT_APPLICABLE or (rendered.reason is not None and rendition.optional):
             continue
-        expected = MIME_TYPES.get(rendition.format, (info.mime_type,))
-        if rendered.file is None or rendered.mime_type not in expected or by_mime(rendered.mime_type) is None:
+        if rendered.file is None or rendered.mime_type not in MIME_TYPES.get(rendition.format, (info.mime_type,)):
             raise MediaError(Reason.INVALID_OUTPUT, f"The decoder did not make {rendition.name}.")
     return pairs
 
@@ -123,13 +141,32 @@ def open_output(directory: Path, name: str) -> int:
 
     Raises MediaError (InvalidOutput) for what is not a regular file directly inside `directory`.
     """
-    if not name or "/" in name or "\0" in name or name in (".", ".."):
-        raise MediaError(Reason.INVALID_OUTPUT, "The decoder names a file outside its directory.")
-    try:
-        descriptor = os.open(directory / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError as error:
-        raise MediaError(Reason.INVALID_OUTPUT, "The decoder names a file that is not there.") from error
+    descriptor = _open(directory, name, os.O_NONBLOCK)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise MediaError(Reason.INVALID_OUTPUT, "The decoder names something that is no file.")
     return descriptor
+
+
+def files_of(directory: Path, name: str) -> list[str]:
+    """Return the names of the files of a rendition that is a directory directly inside `directory`, sorted.
+
+    Raises MediaError (InvalidOutput) for what is no directory, and for a name that may not stand in a key.
+    """
+    descriptor = _open(directory, name, os.O_DIRECTORY)
+    try:
+        names = sorted(os.listdir(descriptor))  # noqa: PTH208 - pathlib has no listing by descriptor
+    finally:
+        os.close(descriptor)
+    if len(names) > _MAX_FILES or not all(_FILE_NAME.match(each) for each in names):
+        raise MediaError(Reason.INVALID_OUTPUT, "The decoder made files of other names or numbers than it should.")
+    return names
+
+
+def _open(directory: Path, name: str, flags: int) -> int:
+    if not name or "/" in name or "\0" in name or name in (".", ".."):
+        raise MediaError(Reason.INVALID_OUTPUT, "The decoder names a file outside its directory.")
+    try:
+        return os.open(directory / name, os.O_RDONLY | os.O_NOFOLLOW | flags)
+    except OSError as error:
+        raise MediaError(Reason.INVALID_OUTPUT, "The decoder names a file that is not there.") from error

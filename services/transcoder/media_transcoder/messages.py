@@ -12,6 +12,9 @@ LINE_BYTES = 1024 * 1024
 #: So much is kept of why an attempt or an optional rendition failed. ffmpeg may say ten times as much, JSON writes a
 #: letter in six bytes, and the operator reads results of at most 256 KiB.
 MESSAGE_CHARACTERS = 1024
+#: So many lines, and of each so many characters, are kept of what a program said that failed.
+LOG_LINES = 20
+LOG_CHARACTERS = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +32,8 @@ class Request:
 class Rendered:
     """One finished output: `file` is its name inside the directory; sizes in pixels.
 
-    A rendition that failed and was optional has a reason instead.
+    A rendition that is a directory (mediaasset.task.INDEX) has the MIME type and the size of its index. One that does
+    not apply to the source has the reason NotApplicable instead of a file, one that failed and was optional its reason.
     """
 
     name: str
@@ -43,12 +47,17 @@ class Rendered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """How decoding ended: with renditions, or with a reason. source_info is what the probe had found until then."""
+    """How decoding ended: with renditions, or with a reason. source_info is what the probe had found until then.
+
+    log holds the last lines of the program that failed.
+    """
 
     source_info: SourceInfo | None = None
     renditions: tuple[Rendered, ...] = ()
+    thumb_hash: str | None = None
     reason: Reason | None = None
     message: str = ""
+    log: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,6 +27,7 @@ class Run:
     source: fetch.Fetched | None = None
     source_info: SourceInfo | None = None
     renditions: list[tuple[Rendition, Rendered]] = dataclasses.field(default_factory=list)
+    thumb_hash: str | None = None
 
     @property
     def outputs(self) -> Path:
@@ -63,8 +64,8 @@ def _decode(work: Run) -> None:
     if outcome.source_info:
         work.source_info = dataclasses.replace(outcome.source_info, size_bytes=source.size_bytes, sha256=source.sha256)
     if outcome.reason is not None:
-        raise MediaError(outcome.reason, outcome.message)
-    work.renditions = renditions_of(work.task, outcome)
+        raise MediaError(outcome.reason, outcome.message, log=outcome.log)
+    work.renditions, work.thumb_hash = renditions_of(work.task, outcome), outcome.thumb_hash
 
 
 def _publish(work: Run) -> None:
@@ -74,6 +75,7 @@ def _publish(work: Run) -> None:
         work.bucket,
         info=info,
         renditions=work.renditions,
+        thumb_hash=work.thumb_hash,
         directory=work.outputs,
         reporter=work.reporter,
     )

@@ -4,17 +4,14 @@ import pytest
 
 from installed import Installed
 from media_transcoder import publish
-from mediaasset.media import by_file_name
-from served import DOCUMENT, HIDDEN, IMAGE, PRIVATE, VIDEO, Served
+from served import HIDDEN, PRIVATE, PUBLISHED, Served
 
 
 @pytest.fixture(scope="session")
 def served(media: Installed) -> Served:
     client = media.s3.client()
-    for known in (IMAGE, VIDEO, DOCUMENT, PRIVATE):
-        found = by_file_name(known.key)
-        assert found is not None
-        attributes = publish._attributes(known.key, found.mime, found.kind)
+    for known in (*PUBLISHED, PRIVATE):
+        attributes = publish._attributes(known.key, known.mime)
         named = {name.replace("-", ""): value for name, value in attributes.items()}
         client.put_object(Bucket=media.bucket, Key=media.key(known.key), Body=known.body, **named)
     for key, body in HIDDEN.items():

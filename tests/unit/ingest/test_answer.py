@@ -174,6 +174,13 @@ def test_private_renditions_are_signed() -> None:
     assert answer(private)["is_public"] is False
 
 
+def test_a_private_directory_is_not_signed_as_its_files_would_be_refused() -> None:
+    ladder = rendition("hls", public=False).model_copy(update={"mime_type": "application/vnd.apple.mpegurl"})
+    private = asset(status(READY, PUBLISHED, renditions=[ladder]), visibility=Visibility.PRIVATE)
+    assert keys_to_sign(private) == ()
+    assert answer(private)["urls"] == {"hls": None}
+
+
 def test_a_private_document_of_a_public_asset_is_signed() -> None:
     item = rendition("original", public=False)
     assert keys_to_sign(asset(status(READY, PUBLISHED, renditions=[item]), kind=Kind.DOCUMENT)) == (item.key,)

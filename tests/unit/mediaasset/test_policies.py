@@ -13,7 +13,7 @@ def documented() -> dict[tuple[str, str], set[str]]:
     """Return the cells of the table in the architecture page, by prefix and component."""
     section = ARCHITECTURE.read_text().partition("## Objects")[2]
     cells = {}
-    for prefix, line in re.findall(r"^\| `(\w+)/(.*)\|$", section, re.MULTILINE):
+    for prefix, line in re.findall(r"^\| `([\w-]+)/(.*)\|$", section, re.MULTILINE):
         for component, cell in zip(Component, line.split("|")[2:], strict=True):
             cells[prefix, component.value] = set(re.findall(r"\w+", cell))
     return cells

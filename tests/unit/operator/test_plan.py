@@ -1,13 +1,15 @@
 """Every state an asset can be in leads to one next step, and from its end there is none."""
 
+import re
 from datetime import timedelta
 
 import pytest
 
 from making import NOW, WEB, make_asset, make_failure, make_result
-from media_operator.actions import DeletePrefix, Hold, Plan, Release, StopJob, WriteTombstone
+from media_operator.actions import DeleteObject, DeletePrefix, Hold, Plan, Release, StopJob, WriteTombstone
 from media_operator.plan import is_settled, plan, queued
 from media_operator.settings import Settings
+from media_operator.tasks import original_key_of
 from mediaasset.jobs import JobPhase
 from mediaasset.reasons import Reason
 from mediaasset.status import ConditionType
@@ -318,6 +320,53 @@ def test_retain_keeps_the_media() -> None:
     actions = plan(gone, see(gone), NOW, SETTINGS).actions
     assert [action.prefix for action in actions if isinstance(action, DeletePrefix)] == ["work/u1/"]
     assert actions[-1] == Release()
+
+
+WHATSAPP = {
+    "whatsapp": {
+        "accountName": "support",
+        "mediaID": "1234567890",
+        "messageID": "wamid.A",
+        "timestamp": "2026-01-01T23:30:00-01:00",
+        "mimeType": "audio/ogg; codecs=opus",
+        "sha256": "q" * 43 + "=",
+    }
+}
+
+
+def test_what_a_chat_announced_reaches_the_transcoder_with_the_place_where_it_is_kept() -> None:
+    asset = make_asset(source=WHATSAPP)
+    start = plan(asset, see(asset), NOW, SETTINGS).start
+    assert start is not None
+    sent = start.task.source.whatsapp
+    assert sent is not None
+    assert (sent.account_name, sent.media_id, sent.sha256) == ("support", "1234567890", "q" * 43 + "=")
+    # The day is the message's in UTC, and the name follows from the uid.
+    assert re.fullmatch(r"whatsapp-media/support/2026-01-02/audio/[0-9a-f-]{36}\.ogg", sent.original_key)
+    assert start.task.source.key is None
+    assert start.task.source.url is None
+
+
+@pytest.mark.parametrize("policy", ["Delete", "Retain"])
+def test_what_a_chat_sent_goes_with_the_asset_unless_it_is_to_stay(policy: str) -> None:
+    gone = make_asset(source=WHATSAPP, deletionPolicy=policy, metadata_={"deletionTimestamp": NOW})
+    actions = plan(gone, see(gone), NOW, SETTINGS).actions
+    deleted = [action.key for action in actions if isinstance(action, DeleteObject)]
+    assert deleted == ([original_key_of(gone)] if policy == "Delete" else [])
+
+
+def test_what_the_asset_itself_asks_of_another_type_is_skipped_and_said() -> None:
+    asked = [
+        {"name": "thumbnail", "for": "Image", "format": "JPEG"},
+        {"name": "thumbnail", "for": "Video", "format": "JPEG"},
+        {"name": "mp4", "for": "Video", "format": "MP4"},
+    ]
+    done = finished(make_asset(renditions=asked))
+    (skipped,) = [each for each in done.status.renditions if each.state is RenditionState.SKIPPED]
+    assert (skipped.name, skipped.reason) == ("mp4", Reason.NOT_APPLICABLE)
+    assert skipped.message == "It is for Video, and the source is Image."
+    # A profile names renditions of all types, and that is not worth a word.
+    assert all(each.state is RenditionState.READY for each in finished().status.renditions)
 
 
 def test_a_request_that_cannot_be_started_stops_what_works_on_the_earlier_one() -> None:

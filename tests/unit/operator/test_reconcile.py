@@ -93,8 +93,11 @@ async def check_end(world: World) -> None:
         place = "media" if asset.spec.visibility.value == "Public" else "private"
         expected.append(f"uploads/{namespace}/{name}/x")
         if asset.status.is_true(ConditionType.READY):
-            published = {f"{place}/{namespace}/assets/{uid}/{r}-{DIGEST[:16]}.jpg" for r in ("thumbnail", "medium")}
+            base, digest = f"{place}/{namespace}/assets/{uid}", DIGEST[:16]
+            tree = f"{base}/storyboard-{digest}"
+            published = {f"{base}/thumbnail-{digest}.jpg", f"{base}/medium-{digest}.jpg", f"{tree}/index.vtt"}
             assert {r.key for r in asset.status.renditions} == published
+            expected.append(f"{tree}/sprite.jpg")
             assert {r.url is not None for r in asset.status.renditions} == {place == "media"}
             expected += published
         else:
@@ -219,7 +222,7 @@ async def test_one_lost_object_does_not_keep_the_others_public(world: World) -> 
     await world.settle([("shop", "a1")])
     assert not [key for key in await world.objects() if key.startswith("media/")]
     asset = await world.assets.get("shop", "a1")
-    assert sorted(r.state.value for r in asset.status.renditions) == ["Failed", "Ready"]
+    assert sorted(r.state.value for r in asset.status.renditions) == ["Failed", "Ready", "Ready"]
 
 
 async def test_a_document_that_is_too_large_is_none_and_hinders_nothing(world: World) -> None:

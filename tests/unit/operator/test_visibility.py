@@ -2,8 +2,8 @@
 
 import pytest
 
-from making import NOW, WEB, make_asset
-from media_operator.actions import CopyObject, DeletePrefix, Plan, StopJob
+from making import DIGEST, NOW, WEB, make_asset
+from media_operator.actions import CopyObject, CopyTree, DeletePrefix, Plan, StopJob
 from media_operator.plan import is_settled, plan
 from mediaasset.jobs import JobPhase
 from mediaasset.reasons import Reason
@@ -36,6 +36,15 @@ def test_a_change_of_visibility_copies_records_and_then_deletes(before: str, the
     assert second.status.is_true(ConditionType.READY)
     assert second.status.attempt == 1
     assert is_settled(after(moving, second), SETTINGS)
+
+
+def test_a_rendition_that_is_a_directory_moves_whole() -> None:
+    done = finished(make_asset(visibility="Public"), tree=True)
+    first = decide(after(done, decide(done, see(done)), visibility="Private"), see(done))
+    name = f"shop/assets/u1/storyboard-{DIGEST[:16]}/"
+    assert CopyTree(f"media/{name}", f"private/{name}", "index.vtt") in first.actions
+    assert [type(action) for action in first.actions] == [CopyObject, CopyObject, CopyTree]
+    assert first.status.renditions[-1].key == f"private/{name}index.vtt"
 
 
 def decide_move(asset: MediaAsset) -> Plan:
