@@ -8,13 +8,19 @@ Size = tuple[int, int]
 
 
 def scale_of(rendition: Rendition, size: Size) -> Fraction:
-    """Return the factor, at most 1, by which a source of `size` is scaled for a rendition, before any cutting."""
+    """Return the factor, at most 1, by which a source of `size` is scaled for a rendition, before any cutting.
+
+    The shorter side does not fall below rendition.min_side, where the source has as much.
+    """
     ratios = [
         Fraction(bound, side) for bound, side in zip((rendition.width, rendition.height), size, strict=True) if bound
     ]
     if not ratios:
         return Fraction(1)
-    return min(Fraction(1), max(ratios) if rendition.fit is Fit.COVER else min(ratios))
+    scale = max(ratios) if rendition.fit is Fit.COVER else min(ratios)
+    if rendition.min_side:
+        scale = max(scale, Fraction(rendition.min_side, min(size)))
+    return min(Fraction(1), scale)
 
 
 def scaled(size: Size, scale: Fraction) -> Size:
@@ -24,7 +30,9 @@ def scaled(size: Size, scale: Fraction) -> Size:
 
 
 def size_of(rendition: Rendition, size: Size) -> Size:
-    """Return the exact size of a rendition of a source of `size`."""
+    """Return the exact size of a rendition of a source of `size`; Exact is as large as its box in any case."""
+    if rendition.fit is Fit.EXACT and rendition.width and rendition.height:
+        return rendition.width, rendition.height
     width, height = scaled(size, scale_of(rendition, size))
     if rendition.fit is Fit.COVER:
         return min(width, rendition.width or width), min(height, rendition.height or height)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from media_transcoder.messages import Rendered
 from mediaasset.media import Kind
@@ -10,11 +11,47 @@ from mediaasset.task import Limits, Rendition
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """Moving pictures as they are stored, in ffprobe's words, None or empty where the file does not say.
+
+    Sizes in pixels before they are turned and made square; rotation in degrees, time_base in seconds per tick;
+    peak_rate is the rate that would hold all of the frames' times.
+    """
+
+    codec: str
+    profile: str = ""
+    level: int = 0
+    width: int
+    height: int
+    pixel_format: str = ""
+    has_square_pixels: bool = True
+    rotation: int = 0
+    field_order: str = ""
+    transfer: str = ""
+    primaries: str = ""
+    matrix: str = ""
+    is_full_range: bool = False
+    peak_rate: float | None = None
+    duration_seconds: float | None = None
+    time_base: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sound:
+    """The sound of moving pictures as it is stored; sample_rate in hertz."""
+
+    codec: str
+    profile: str = ""
+    sample_rate: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Media:
     """A source. Sizes in pixels as displayed, rates per second; the streams are those that we use, by ffmpeg's index.
 
     `demuxers` are those of ffmpeg that may open the file;
-    has_exact_duration is False where the container does not state a duration and ffprobe estimates it.
+    has_exact_duration is False where the container does not state a duration and ffprobe estimates it; start_seconds is
+    where the clock of the container begins.
     """
 
     kind: Kind
@@ -24,6 +61,7 @@ class Media:
     frames: int = 1
     duration_seconds: float | None = None
     has_exact_duration: bool = True
+    start_seconds: float = 0.0
     bits_per_second: int | None = None
     codecs: tuple[str, ...] = ()
     streams: int = 0
@@ -32,16 +70,25 @@ class Media:
     audio_stream: int | None = None
     frame_rate: float | None = None
     channels: int | None = None
+    picture: Picture | None = None
+    sound: Sound | None = None
+
+
+class Report(Protocol):
+    """Tells how far the current rendition is: percent of it, and an encoder's speed in seconds of media per second."""
+
+    def __call__(self, percent: float, speed: float | None = None) -> None:
+        """Be cheap: it is called as often as there is news."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workplace:
-    """Where and within what limits a renderer works; `report` takes percent of the current rendition."""
+    """Where and within what limits a renderer works, and how it tells how far it is."""
 
     source: Path
     directory: Path
     limits: Limits
-    report: Callable[[float], None]
+    report: Report
 
 
 #: One rendition, and what makes it when called. The calls are made in the order in which they come, each before the

@@ -1,14 +1,15 @@
 """What a source is, by its content and never by its name."""
 
+import importlib
 import math
 from pathlib import Path
 from typing import Any
 
-from media_transcoder import image, office
+from media_transcoder import image, length
 from media_transcoder.command import DEMUXERS, ffprobe
 from media_transcoder.confine import DEFAULT_MAX_PIXELS
 from media_transcoder.faults import blaming
-from media_transcoder.media import Media
+from media_transcoder.media import Media, Picture, Sound
 from mediaasset.media import SNIFF_BYTES, Kind, MediaType, by_file_name, sniff
 from mediaasset.reasons import MediaError, Reason
 from mediaasset.task import Limits, Task
@@ -17,6 +18,8 @@ from mediaasset.task import Limits, Task
 MAX_STREAMS = 32
 #: H.264's highest level (6.2) holds 139,264 macroblocks of 256 pixels: what cannot be encoded need not be decoded.
 MAX_VIDEO_PIXELS = 139_264 * 256
+#: In hertz. Below and above, nobody records; a resampler would make gigabytes of one packet, or as large a filter.
+SAMPLE_RATES = range(4_000, 768_001)
 
 #: What a container of moving pictures is called when there are none in it, and the other way round.
 _WITHOUT_VIDEO = {
@@ -28,11 +31,14 @@ _WITHOUT_VIDEO = {
     "video/x-msvideo": "audio/x-msvideo",
 }
 _WITH_VIDEO = {"audio/mp4": "video/mp4"}
-#: These state no duration: ffprobe multiplies the size by the rate of the first frames.
-_ESTIMATED = {"audio/aac", "audio/mpeg", "audio/amr"}
+#: These state no duration: ffprobe multiplies the size by the rate of the first frames. Of a transport stream it reads
+#: the last times, which is exact unless the clock was set anew on the way, as where streams were joined.
+_ESTIMATED = {"audio/aac", "audio/mpeg", "audio/amr", "video/mp2t"}
 
 #: As what sniffing gives zip and OLE files, and what tells them apart.
-_CONTAINERS = {"docx": office.recognise_zip, "doc": office.recognise_ole}
+_CONTAINERS = {"docx": "recognise_zip", "doc": "recognise_ole"}
+#: How every file of OpenDocument begins (ODF 1.3, part 2, 3.3): a zip whose first part is its type, not compressed.
+_OPEN_DOCUMENT = b"mimetypeapplication/vnd.oasis.opendocument."
 
 
 def recognise(task: Task, path: Path) -> MediaType:
@@ -46,11 +52,15 @@ def recognise(task: Task, path: Path) -> MediaType:
     declared_text = task.type is Kind.DOCUMENT or (named is not None and named.mime == "text/plain")
     found = sniff(head, declared_text=declared_text)
     if found is None:
-        raise _unrecognised(task, named)
+        raise _unrecognised(task, named, head)
     return found
 
 
-def _unrecognised(task: Task, named: MediaType | None) -> MediaError:
+def _unrecognised(task: Task, named: MediaType | None, head: bytes) -> MediaError:
+    if head.startswith(_OPEN_DOCUMENT, 30):
+        return MediaError(
+            Reason.UNSUPPORTED_TYPE, "OpenDocument is not taken: save it as PDF, or as .docx, .xlsx or .pptx."
+        )
     # Whoever says that it is a picture is better told that it is none.
     declared = task.type or (named.kind if named else None)
     if declared is not None and declared is not Kind.DOCUMENT:
@@ -82,7 +92,10 @@ def probe(path: Path, recognised: MediaType, limits: Limits) -> Media:
         return image.probe(path, limits)
     found = ffprobe(path, DEMUXERS[recognised.mime])
     with blaming(Reason.UNDECODABLE):
-        return _streams(found, recognised)
+        media = _streams(found, recognised)
+        if media.kind is Kind.AUDIO:
+            return length.measured(path, found, media, limits)
+        return media if media.duration_seconds else length.counted(path, found, media)
 
 
 def check(media: Media, limits: Limits, size_bytes: int) -> None:
@@ -102,8 +115,9 @@ def check(media: Media, limits: Limits, size_bytes: int) -> None:
 
 
 def _document(path: Path, recognised: MediaType) -> MediaType:
-    look_inside = _CONTAINERS.get(recognised.extensions[0])
-    found = look_inside(path) if look_inside else recognised
+    name = _CONTAINERS.get(recognised.extensions[0])
+    # Only where it is needed: its libraries cost as much as Pillow.
+    found = getattr(importlib.import_module("media_transcoder.office"), name)(path) if name else recognised
     if found is None:
         raise MediaError(Reason.UNSUPPORTED_TYPE, "The content is an archive that is no office document.")
     return found
@@ -118,6 +132,9 @@ def _streams(found: dict[str, Any], recognised: MediaType) -> Media:
     duration = _number(found.get("format", {}).get("duration"))
     if video is not None and int(video["width"]) * int(video["height"]) > MAX_VIDEO_PIXELS:
         raise MediaError(Reason.LIMIT_EXCEEDED, f"A frame has more than {MAX_VIDEO_PIXELS} pixels.")
+    sound = _sound(audio) if audio else None
+    if sound and sound.sample_rate and sound.sample_rate not in SAMPLE_RATES:
+        raise MediaError(Reason.LIMIT_EXCEEDED, f"No sound is taken that has {sound.sample_rate} samples per second.")
     width, height = displayed_size(video) if video else (None, None)
     mime, kind = recognised.mime, recognised.kind
     if video is None:
@@ -131,6 +148,7 @@ def _streams(found: dict[str, Any], recognised: MediaType) -> Media:
         height=height,
         duration_seconds=duration,
         has_exact_duration=recognised.mime not in _ESTIMATED,
+        start_seconds=_seconds(found.get("format", {}).get("start_time")) or 0.0,
         bits_per_second=int(_number(found.get("format", {}).get("bit_rate")) or 0) or None,
         codecs=tuple(str(s["codec_name"]) for s in (video, audio) if s and "codec_name" in s),
         streams=len(streams),
@@ -139,6 +157,38 @@ def _streams(found: dict[str, Any], recognised: MediaType) -> Media:
         audio_stream=int(audio["index"]) if audio else None,
         frame_rate=_ratio(video.get("avg_frame_rate")) if video else None,
         channels=int(audio.get("channels", 0)) or None if audio else None,
+        picture=_picture(video) if video else None,
+        sound=sound,
+    )
+
+
+def _picture(stream: dict[str, Any]) -> Picture:
+    rates = (_ratio(stream.get(name)) for name in ("r_frame_rate", "avg_frame_rate"))
+    return Picture(
+        codec=str(stream.get("codec_name", "")),
+        profile=str(stream.get("profile", "")),
+        level=int(stream.get("level", 0)),
+        width=int(stream["width"]),
+        height=int(stream["height"]),
+        pixel_format=str(stream.get("pix_fmt", "")),
+        has_square_pixels=_aspect(stream) == 1,
+        rotation=_rotation(stream),
+        field_order=str(stream.get("field_order", "")),
+        transfer=str(stream.get("color_transfer", "")),
+        primaries=str(stream.get("color_primaries", "")),
+        matrix=str(stream.get("color_space", "")),
+        is_full_range=stream.get("color_range") == "pc" or str(stream.get("pix_fmt", "")).startswith("yuvj"),
+        peak_rate=max((rate for rate in rates if rate), default=None),
+        duration_seconds=_number(stream.get("duration")),
+        time_base=_ratio(stream.get("time_base")) or 1.0,
+    )
+
+
+def _sound(stream: dict[str, Any]) -> Sound:
+    return Sound(
+        codec=str(stream.get("codec_name", "")),
+        profile=str(stream.get("profile", "")),
+        sample_rate=int(stream.get("sample_rate", 0)),
     )
 
 
@@ -148,11 +198,17 @@ def displayed_size(stream: dict[str, Any]) -> tuple[int, int]:
     if width < 1 or height < 1:
         message = "a video without a size"
         raise ValueError(message)
-    # ffprobe writes 0:1 where the file does not say.
-    aspect = _ratio(str(stream.get("sample_aspect_ratio", "")).replace(":", "/")) or 1.0
-    width = max(1, round(width * aspect))
-    turned = next((s["rotation"] for s in stream.get("side_data_list", []) if "rotation" in s), 0)
-    return (height, width) if round(float(turned)) % 180 == 90 else (width, height)  # noqa: PLR2004 - a quarter turn
+    width = max(1, round(width * _aspect(stream)))
+    return (height, width) if _rotation(stream) % 180 == 90 else (width, height)  # noqa: PLR2004 - a quarter turn
+
+
+def _aspect(stream: dict[str, Any]) -> float:
+    """Return how many times as wide as high a pixel is; ffprobe writes 0:1 where the file does not say."""
+    return _ratio(str(stream.get("sample_aspect_ratio", "")).replace(":", "/")) or 1.0
+
+
+def _rotation(stream: dict[str, Any]) -> int:
+    return round(float(next((s["rotation"] for s in stream.get("side_data_list", []) if "rotation" in s), 0)))
 
 
 def _is_picture(stream: dict[str, Any]) -> bool:
@@ -160,11 +216,16 @@ def _is_picture(stream: dict[str, Any]) -> bool:
 
 
 def _number(text: Any) -> float | None:
+    value = _seconds(text)
+    return value if value is not None and value > 0 else None
+
+
+def _seconds(text: Any) -> float | None:
     try:
         value = float(text)
     except (TypeError, ValueError):
         return None
-    return value if math.isfinite(value) and value > 0 else None
+    return value if math.isfinite(value) else None
 
 
 def _ratio(text: Any) -> float | None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from media_transcoder import image, verify
+from media_transcoder import image, imagefile, verify
 from media_transcoder.media import Workplace
 from mediaasset.media import Kind
 from mediaasset.task import Fit, Format, Limits, Rendition
@@ -24,10 +24,11 @@ Render = Callable[..., dict[str, Image.Image]]
 
 
 @pytest.fixture(autouse=True)
-def warnings_of_the_child() -> Iterator[None]:
-    """Treat warnings as the child does, not as pytest does."""
+def as_in_the_child(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Treat warnings as the child does, not as pytest does; take back the limit that Pillow keeps for the process."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
     with warnings.catch_warnings():
-        image.strict_warnings()
+        imagefile.strict_warnings()
         yield
 
 
@@ -40,7 +41,7 @@ def render(tmp_path: Path) -> Render:
             source=source,
             directory=tmp_path / "outputs",
             limits=limits or Limits(max_pixels=50_000_000, max_frames=500),
-            report=lambda _: None,
+            report=lambda *_: None,
         )
         place.directory.mkdir()
         wanted = renditions or WEB

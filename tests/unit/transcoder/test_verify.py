@@ -66,7 +66,6 @@ GOOD = "-pix_fmt yuv420p -movflags +faststart"
         ("320x240", 3, "-pix_fmt yuv444p -movflags +faststart", False),
         ("320x240", 3, f"{GOOD} -c:v mpeg4", False),
         ("322x240", 3, GOOD, False),
-        ("320x240", 5, GOOD, False),
     ],
 )
 def test_an_mp4_is_held_to_what_browsers_need(
@@ -84,18 +83,23 @@ def test_an_mp4_is_held_to_what_browsers_need(
     assert caught.value.reason is Reason.INVALID_OUTPUT
 
 
+@pytest.mark.parametrize("seconds", [1, 5])
 @pytest.mark.parametrize(("is_exact", "is_refused"), [(True, True), (False, False)])
-def test_an_output_that_is_too_short_tells_of_a_damaged_source(
-    tmp_path: Path, *, is_exact: bool, is_refused: bool
+def test_an_output_that_is_too_short_or_long_tells_of_a_damaged_source(
+    tmp_path: Path, seconds: int, *, is_exact: bool, is_refused: bool
 ) -> None:
     path = tmp_path / "mp4"
-    command = f"ffmpeg -v error -f lavfi -i testsrc2=s=320x240:d=1 {GOOD} -f mp4 {path}"
+    command = f"ffmpeg -v error -f lavfi -i testsrc2=s=320x240:d={seconds} {GOOD} -f mp4 {path}"
     subprocess.run(command.split(), check=True)
     made = Rendered(name="mp4", file="mp4", mime_type="video/mp4", width=320, height=240)
     film = replace(FILM, has_exact_duration=is_exact)
     if not is_refused:
         verify(film, MP4, made, path)
         return
-    with pytest.raises(MediaError, match=r"^The file ends after 1\.0 of 3\.0 seconds\.$") as caught:
+    with pytest.raises(MediaError) as caught:
         verify(film, MP4, made, path)
+    assert str(caught.value) in {
+        "The file ends after 1.0 of 3.0 seconds.",
+        "The file states 3.0 seconds, but lasts 5.0.",
+    }
     assert caught.value.reason is Reason.UNDECODABLE
