@@ -3,7 +3,7 @@
 #
 #   hack/setup.sh uv     uv alone
 #   hack/setup.sh demo   what standalone and the command line need
-#   hack/setup.sh test   everything, exactly as locked, and nginx, which the gateway is
+#   hack/setup.sh test   everything, exactly as locked, nginx, which the gateway is, Redis, and a browser with hls.js
 #
 # Quick when nothing is missing. What it installs goes into .tools and .venv, except that root on Debian uses apt-get.
 set -euo pipefail
@@ -61,6 +61,25 @@ ensure_nginx() {
   die "nginx is needed to test the gateway. Run: sudo apt-get install ${packages[*]}"
 }
 
+ensure_redis() {
+  have redis-server && return
+  hack/apt.sh redis-server || die "Redis is needed to test progress. Run: sudo apt-get install redis-server"
+}
+
+# What is made is played in a browser.
+ensure_browser() {
+  have chromium || hack/apt.sh chromium || die "Chromium is needed to play media. Run: sudo apt-get install chromium"
+  local package=.tools/$HLSJS
+  [ -e "$package/package/dist/hls.min.js" ] && return
+  say "installing $HLSJS into .tools"
+  mkdir -p "$package"
+  # npm of the machine, or one from PyPI: either reads the settings of the machine.
+  local npm=(npm)
+  have npm || npm=(uv tool run --quiet --from "$NPM" npm)
+  "${npm[@]}" pack --silent --pack-destination "$package" "$HLSJS" >/dev/null
+  tar -xzf "$package"/*.tgz -C "$package"
+}
+
 case "${1:-}" in
   uv)
     ensure_uv
@@ -76,6 +95,8 @@ case "${1:-}" in
     uv sync --quiet --frozen --all-extras
     ensure_ffmpeg
     ensure_nginx
+    ensure_redis
+    ensure_browser
     ;;
   *)
     die "usage: hack/setup.sh uv|demo|test"

@@ -17,12 +17,20 @@ from mediaasset.reasons import Reason, from_exit_code
 from mediaasset.task import Failure, Limits, Rendition, Result, Source, Task, decode
 
 _ROOT = Path(__file__).parents[2]
-_WEB = yaml.safe_load((_ROOT / "charts/media-operator/files/profiles/web.yaml").read_text())["spec"]
-WEB_RENDITIONS = tuple(
-    decode(Rendition, {name: value for name, value in entry.items() if name != "for"} | {"kind": entry["for"]})
-    for entry in _WEB["renditions"]
-)
-WEB_LIMITS = {Kind(kind): decode(Limits, limits) for kind, limits in _WEB["limits"].items()}
+_PROFILES = _ROOT / "charts/media-operator/files/profiles"
+
+
+def profile(name: str) -> tuple[tuple[Rendition, ...], dict[Kind, Limits]]:
+    """Return the renditions and limits of a built-in profile, as the operator writes them into a Task."""
+    spec = yaml.safe_load((_PROFILES / f"{name}.yaml").read_text())["spec"]
+    renditions = tuple(
+        decode(Rendition, {field: value for field, value in entry.items() if field != "for"} | {"kind": entry["for"]})
+        for entry in spec["renditions"]
+    )
+    return renditions, {Kind(kind): decode(Limits, limits) for kind, limits in spec["limits"].items()}
+
+
+WEB_RENDITIONS, WEB_LIMITS = profile("web")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,8 +106,8 @@ class Bench:
     def run(self, task: Task | str, **variables: str) -> Ended:
         return self.end(self.start(task, **variables))
 
-    def result(self) -> Result:
-        return Result.from_json((self.store / keys.result("uid", 1)).read_bytes())
+    def result(self, uid: str = "uid") -> Result:
+        return Result.from_json((self.store / keys.result(uid, 1)).read_bytes())
 
     def failure(self) -> Failure:
         return Failure.from_json((self.store / keys.failure("uid", 1, "pod")).read_bytes())

@@ -13,6 +13,8 @@ CLEAN: dict[str, Any] = {"map_metadata": -1, "map_chapters": -1, "fflags": "+bit
 
 #: In hertz: what every player of MP3 plays.
 MP3_SAMPLE_RATE = 44_100
+#: Opus is made at this rate, whatever it came from (RFC 7845, 5.1).
+OPUS_SAMPLE_RATE = 48_000
 
 #: How far the length of an output may be off: containers round, and encoders add a frame before and after.
 _TOLERANCE_SECONDS = 1.0
@@ -37,7 +39,7 @@ def encode(arguments: Sequence[str], media: Media, place: Workplace) -> None:
     begins, and a slide lasts long after that.
     """
     stated = media.duration_seconds
-    seconds = ffmpeg(arguments, lambda done: place.report(100 * done / stated) if stated else None)
+    seconds = ffmpeg(arguments, lambda done, speed: place.report(100 * done / stated, speed) if stated else None)
     longest = place.limits.max_duration_seconds
     if longest is not None and seconds > longest + 0.5:
         raise MediaError(Reason.LIMIT_EXCEEDED, f"It lasts longer than {longest} seconds.")

@@ -1,125 +1,176 @@
-"""Moving pictures: MP4, and a still picture of them."""
+"""Moving pictures: MP4, HLS, a storyboard, and still pictures of them."""
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
-import ffmpeg
-
-from media_transcoder import command, image
-from media_transcoder.confine import cpu_count
-from media_transcoder.encode import CLEAN, bounded, encode
-from media_transcoder.geometry import even_size_of
+from media_transcoder import conform, ladder, mp4, poster, storyboard, verify
+from media_transcoder.conform import Packets
+from media_transcoder.filters import Shape, shape_of
+from media_transcoder.ladder import Rung
 from media_transcoder.media import Media, Work, Workplace
 from media_transcoder.messages import Rendered
+from media_transcoder.mp4 import Encode
 from mediaasset.reasons import MediaError, Reason
-from mediaasset.task import Fit, Format, Limits, Rendition
+from mediaasset.task import INDEX, Codec, Fit, Format, Rendition
 
-PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow")
-_PRESET = "veryfast"
-_CRF = 23
-#: x264's range without 0, which is lossless and no profile that browsers play.
-_CRFS = range(1, 52)
-_AUDIO_BITRATE = 128_000
-_AUDIO_CHANNELS = 2
-#: Faster sources are thinned out: no screen that we write for shows more.
-MAX_FRAME_RATE = 60
-#: Where the still picture is taken, in seconds: past the black that films begin with.
-_POSTER_SECONDS = 1.0
-#: Where the frame for the still pictures lies, outside the outputs.
-_FRAME = "frame.png"
+_FORMATS = (Format.MP4, Format.HLS, Format.STORYBOARD, Format.JPEG, Format.WEBP)
 
 
 def render(media: Media, renditions: Sequence[Rendition], place: Workplace) -> Iterator[Work]:
     """Yield each rendition and what makes it. Raises MediaError: InvalidRendition, Undecodable, LimitExceeded."""
     for rendition in renditions:
         _check(rendition)
+    film = Film(media, renditions, place)
     for rendition in renditions:
         if rendition.format is Format.MP4:
-            yield rendition, partial(_mp4, media, rendition, place)
+            yield rendition, partial(film.mp4, rendition)
+        elif rendition.format is Format.HLS:
+            yield rendition, partial(film.hls, rendition)
+        elif rendition.format is Format.STORYBOARD:
+            yield rendition, partial(storyboard.make, media, rendition, place)
         else:
-            yield rendition, partial(_poster, media, rendition, place)
+            yield rendition, partial(poster.make, media, rendition, place)
 
 
-def arguments(media: Media, rendition: Rendition, place: Workplace) -> list[str]:
-    """Compose ffmpeg's command line for an MP4: the first moving picture and the first sound, nothing else."""
-    source = ffmpeg.input(str(place.source), **command.input_options(media.demuxers))
-    width, height = even_size_of(rendition, (media.width or 2, media.height or 2))
-    # ffmpeg turns the picture upright before the first filter. Phones record the full range of levels, and players
-    # expect the limited one.
-    picture = source[str(media.video_stream)].filter("scale", width, height, out_range="tv").filter("setsar", 1)
-    if media.frame_rate and media.frame_rate > MAX_FRAME_RATE:
-        picture = picture.filter("fps", MAX_FRAME_RATE)
-    streams = [picture]
-    options = {
-        "f": "mp4",
-        "vcodec": "libx264",
-        "profile:v": "high",
-        "pix_fmt": "yuv420p",
-        "crf": rendition.crf or _CRF,
-        "preset": rendition.preset or _PRESET,
-        "threads": cpu_count(),
-        # Phones record at a varying rate: frames keep their times, and none is doubled to fill gaps.
-        "fps_mode": "vfr",
-        "movflags": "+faststart",
-        **CLEAN,
-        **bounded(place.limits),
-    }
-    if media.audio_stream is not None:
-        streams.append(source[str(media.audio_stream)])
-        options |= {
-            "acodec": "aac",
-            "audio_bitrate": rendition.bitrate or _AUDIO_BITRATE,
-            "ac": min(media.channels or _AUDIO_CHANNELS, _AUDIO_CHANNELS),
-        }
-    output = ffmpeg.output(*streams, str(place.directory / rendition.name), **options)
-    compiled: list[str] = output.compile(overwrite_output=True)
-    return compiled
+class Film:
+    """What is made of one source: planned over all renditions, and encoded by one process when it is asked for."""
 
+    def __init__(self, media: Media, renditions: Sequence[Rendition], place: Workplace) -> None:
+        """Take what is asked for; nothing is made yet."""
+        self._media, self._place = media, place
+        self._mp4s = [rendition for rendition in renditions if rendition.format is Format.MP4]
+        self._ladders = [
+            rendition for rendition in renditions if rendition.format is Format.HLS and ladder.moves(media)
+        ]
+        self._encodes: dict[Path, Encode] = {}
+        self._rungs: dict[str, list[Rung]] = {}
+        self._outcome: MediaError | bool = False
 
-def _mp4(media: Media, rendition: Rendition, place: Workplace) -> Rendered:
-    encode(arguments(media, rendition, place), media, place)
-    width, height = even_size_of(rendition, (media.width or 2, media.height or 2))
-    return Rendered(name=rendition.name, file=rendition.name, mime_type="video/mp4", width=width, height=height)
+    def mp4(self, rendition: Rendition) -> Rendered:
+        """Make an MP4. Raises MediaError: Undecodable, LimitExceeded."""
+        self._make()
+        if (encoded := self._encodes.get(self._path(rendition))) is not None:
+            mp4.fit(self._media, encoded, self._place)
+        return self._rendered(rendition)
 
+    def hls(self, rendition: Rendition) -> Rendered:
+        """Make a ladder. Raises MediaError: NotApplicable when nothing moves, Undecodable, LimitExceeded."""
+        if rendition not in self._ladders:
+            raise MediaError(Reason.NOT_APPLICABLE, f"{rendition.name}: a single picture is no film.")
+        self._make()
+        has_sound = self._media.audio_stream is not None
+        ladder.package(self._rungs[rendition.name], self._path(rendition), has_sound=has_sound)
+        width, height = next(iter(ladder.shapes(self._media, rendition).values())).size
+        mime = "application/vnd.apple.mpegurl"
+        return Rendered(name=rendition.name, file=rendition.name, mime_type=mime, width=width, height=height)
 
-def _poster(media: Media, rendition: Rendition, place: Workplace) -> Rendered:
-    frame = place.directory.parent / _FRAME
-    if not frame.exists():
-        _grab(media, place, frame)
-    still = image.probe(frame, Limits())
-    (_, make), *_ = image.render(still, [rendition], dataclasses.replace(place, source=frame, limits=Limits()))
-    return make()
-
-
-def _grab(media: Media, place: Workplace, frame: Path) -> None:
-    """Write one frame, upright and with square pixels, as PNG. Raises MediaError (Undecodable) if there is none."""
-    duration = media.duration_seconds or 0.0
-    wanted = _POSTER_SECONDS if duration > _POSTER_SECONDS else duration / 2
-    # The pictures may end before the container does; then the first one is taken.
-    for second in (wanted, 0.0):
-        # Seeking before the input jumps to the key frame; after it, ffmpeg would decode all that lies before.
-        source = ffmpeg.input(str(place.source), ss=f"{second:.3f}", **command.input_options(media.demuxers))
-        picture = source[str(media.video_stream)].filter("scale", media.width, media.height).filter("setsar", 1)
-        output = ffmpeg.output(
-            picture, str(frame), f="image2", update=1, vframes=1, vcodec="png", pix_fmt="rgb24", compression_level=1
-        )
-        command.ffmpeg(output.compile(overwrite_output=True), lambda _: None)
-        if frame.exists() and frame.stat().st_size:
+    def _make(self) -> None:
+        """Copy what may be copied and encode the rest, once; what failed, fails whoever asks."""
+        if isinstance(self._outcome, MediaError):
+            raise self._outcome
+        if self._outcome:
             return
-    raise MediaError(Reason.UNDECODABLE, "No picture could be decoded.")
+        try:
+            self._plan()
+            if self._encodes:
+                mp4.make(self._media, list(self._encodes.values()), self._place)
+        except MediaError as error:
+            self._outcome = error
+            raise
+        self._outcome = True
+
+    def _plan(self) -> None:
+        keys = ladder.REGULAR_KEYS if self._ladders else None
+        for rendition in self._mp4s:
+            path = self._path(rendition)
+            if not self._copied(rendition, path):
+                shape = shape_of(rendition, self._media)
+                self._encode(Encode(path=path, rendition=rendition, shape=shape, keys=keys, bytes=rendition.max_bytes))
+        for rendition in self._ladders:
+            self._plan_ladder(rendition)
+
+    def _plan_ladder(self, rendition: Rendition) -> None:
+        (name, shape), *others = ladder.shapes(self._media, rendition).items()
+        scratch = self._place.directory.parent
+        top, keys = self._top(rendition, shape, scratch / f"{rendition.name}-{name}.mp4")
+        rungs = [Rung(name, top)]
+        for name, shape in others:
+            path = scratch / f"{rendition.name}-{name}.mp4"
+            self._encode(Encode(path=path, rendition=rendition, shape=shape, has_sound=False, keys=keys))
+            rungs.append(Rung(name, path))
+        self._rungs[rendition.name] = rungs
+
+    def _top(self, rendition: Rendition, shape: Shape, path: Path) -> tuple[Path, str]:
+        """Return the MP4 that the largest size of a ladder is copied from, with its sound, and its key frames."""
+        keys = ladder.keys_of(self._packets) if self._packets else None
+        for other in self._mp4s:
+            if shape_of(other, self._media) != shape or not _is_alike(other, rendition):
+                continue
+            if self._path(other) in self._encodes:
+                return self._path(other), ladder.REGULAR_KEYS
+            if keys is not None:
+                return self._path(other), keys
+        if keys is not None and shape_of(rendition, self._media) == shape and self._copied(rendition, path):
+            return path, keys
+        self._encode(Encode(path=path, rendition=rendition, shape=shape, keys=ladder.REGULAR_KEYS))
+        return path, ladder.REGULAR_KEYS
+
+    def _encode(self, encode: Encode) -> None:
+        self._encodes[encode.path] = encode
+
+    def _copied(self, rendition: Rendition, path: Path) -> bool:
+        """Remux the source if it is as it should be; what does not come out well is encoded instead."""
+        if not conform.could_be_copied(self._media, rendition) or self._packets is None:
+            return False
+        try:
+            mp4.remux(self._media, path, self._place)
+            as_mp4 = dataclasses.replace(rendition, format=Format.MP4)
+            verify.verify(self._media, as_mp4, self._rendered(rendition), path)
+        except MediaError as error:
+            if error.reason not in (Reason.UNDECODABLE, Reason.INVALID_OUTPUT):
+                raise
+            return False
+        return True
+
+    @cached_property
+    def _packets(self) -> Packets | None:
+        """What the packets of the source say, None if it cannot be copied for their sake."""
+        try:
+            found = Packets(self._place.source, self._media)
+        except MediaError as error:
+            if error.reason is not Reason.UNDECODABLE:
+                raise
+            return None
+        return found if conform.has_plain_packets(self._media, found) else None
+
+    def _path(self, rendition: Rendition) -> Path:
+        return self._place.directory / rendition.name
+
+    def _rendered(self, rendition: Rendition) -> Rendered:
+        width, height = shape_of(rendition, self._media).size
+        return Rendered(name=rendition.name, file=rendition.name, mime_type="video/mp4", width=width, height=height)
+
+
+def _is_alike(other: Rendition, rendition: Rendition) -> bool:
+    """Tell whether an MP4 is made as the top of a ladder is."""
+    is_plain = other.codec in (None, Codec.H264) and other.max_bytes is None and other.channel is None
+    return is_plain and mp4.quality_of(other) == mp4.quality_of(rendition)
 
 
 def _check(rendition: Rendition) -> None:
     name = rendition.name
-    if rendition.format not in (Format.MP4, Format.JPEG):
+    if rendition.format not in _FORMATS:
         raise MediaError(Reason.INVALID_RENDITION, f"{name}: {rendition.format} cannot be made of moving pictures.")
-    if rendition.format is not Format.MP4:
+    if rendition.format in (Format.JPEG, Format.WEBP):
         return
-    if rendition.fit is not Fit.INSIDE:
-        raise MediaError(Reason.INVALID_RENDITION, f"{name}: moving pictures are not cut, only fitted inside.")
-    if (rendition.crf if rendition.crf is not None else _CRF) not in _CRFS:
+    if rendition.format in INDEX and rendition.fit is not Fit.INSIDE:
+        raise MediaError(Reason.INVALID_RENDITION, f"{name}: {rendition.format} is fitted inside.")
+    if rendition.fit is not Fit.INSIDE and not (rendition.width and rendition.height):
+        raise MediaError(Reason.INVALID_RENDITION, f"{name}: {rendition.fit} needs width and height.")
+    if rendition.crf is not None and rendition.crf not in mp4.CRF_RANGE:
         raise MediaError(Reason.INVALID_RENDITION, f"{name}: crf is 1 to 51.")
-    if (rendition.preset or _PRESET) not in PRESETS:
+    if rendition.preset is not None and rendition.preset not in mp4.PRESETS:
         raise MediaError(Reason.INVALID_RENDITION, f"{name}: x264 has no preset of this name that we allow.")
+    mp4.check_encoder(rendition)

@@ -1,8 +1,6 @@
-import hashlib
 import io
 import json
 import subprocess
-import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -113,75 +111,6 @@ def test_every_container_is_taken(bench: Bench, tmp_path: Path, name: str, pictu
     ended = bench.run(replace(bench.put(source), file_name=name))
     assert ended.code == 0, ended.log
     assert len(ffprobe(bench.published("mp4"))["streams"]) == 2
-
-
-@pytest.mark.parametrize(
-    ("name", "options", "channels"),
-    [
-        ("in.wav", ("-ac", "1", "-ar", "8000"), 1),
-        ("in.ogg", ("-c:a", "libopus", "-ac", "2"), 2),
-        ("in.m4a", ("-c:a", "aac", "-ac", "6"), 2),
-        ("in.aac", ("-c:a", "aac"), 1),
-        ("in.mp3", ("-c:a", "libmp3lame", "-metadata", "title=secret"), 1),
-        ("in.mp4", ("-c:a", "aac"), 1),
-        ("in.webm", ("-c:a", "libopus"), 1),
-    ],
-)
-def test_a_sound_becomes_an_mp3(
-    bench: Bench, tmp_path: Path, name: str, options: tuple[str, ...], channels: int
-) -> None:
-    ffmpeg("-f", "lavfi", "-i", "sine=d=3", *options, tmp_path / name)
-    ended = bench.run(replace(bench.put(tmp_path / name), file_name=name))
-    assert ended.code == 0, ended.log
-    assert bench.result().source_info.type is Kind.AUDIO
-    found = ffprobe(bench.published("mp3"))
-    (stream,) = found["streams"]
-    assert (stream["codec_name"], stream["sample_rate"], stream["channels"]) == ("mp3", "44100", channels)
-    assert stream["bit_rate"] == "128000"
-    assert float(found["format"]["duration"]) == pytest.approx(3, abs=0.15)
-    assert "tags" not in found["format"]
-    assert b"secret" not in bench.published("mp3").read_bytes()
-
-
-def test_a_cover_is_no_video(bench: Bench, tmp_path: Path) -> None:
-    Image.new("RGB", (100, 100), "red").save(tmp_path / "cover.jpg")
-    ffmpeg("-f", "lavfi", "-i", "sine=d=1", "-i", tmp_path / "cover.jpg", "-map", "0", "-map", "1",
-           "-disposition:v", "attached_pic", "-c:v", "mjpeg", tmp_path / "in.mp3")  # fmt: skip
-    assert bench.run(bench.put(tmp_path / "in.mp3")).code == 0
-    assert bench.result().source_info.type is Kind.AUDIO
-    assert len(ffprobe(bench.published("mp3"))["streams"]) == 1
-
-
-def office(folder: str) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr("[Content_Types].xml", "<Types/>")
-        archive.writestr(f"{folder}/main.xml", "<x/>")
-    return buffer.getvalue()
-
-
-OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(504)
-
-
-@pytest.mark.parametrize(
-    ("content", "name", "extension"),
-    [
-        (b"%PDF-1.7 x", "a.pdf", "pdf"),
-        (office("word"), "a.docx", "docx"),
-        (office("xl"), "a.docx", "xlsx"),
-        (office("ppt"), "unnamed", "pptx"),
-        (OLE + "Workbook".encode("utf-16-le") + bytes(48), "a.xls", "xls"),
-        (OLE + "PowerPoint Document".encode("utf-16-le") + bytes(26), "a.ppt", "ppt"),
-        (OLE + "WordDocument".encode("utf-16-le") + bytes(40), "a.doc", "doc"),
-        ("Grüße\n".encode(), "a.TXT", "txt"),
-    ],
-)
-def test_a_document_is_kept_and_stays_private(bench: Bench, content: bytes, name: str, extension: str) -> None:
-    assert bench.run(replace(bench.put(content), file_name=name)).code == 0
-    path = bench.published("original")
-    assert path.read_bytes() == content
-    digest = hashlib.sha256(content).hexdigest()
-    assert bench.objects("media/", "private/") == [f"private/ns/assets/uid/original-{digest[:16]}.{extension}"]
 
 
 @pytest.mark.parametrize("optional", [True, False])
