@@ -11,7 +11,7 @@ from mediaasset.task import Format, Rendition
 
 
 def render(media: Media, renditions: Sequence[Rendition], place: Workplace) -> Iterator[Work]:
-    """Yield each rendition and what makes it. Raises MediaError (InvalidRendition)."""
+    """Yield each rendition and what makes it. Raises MediaError: InvalidRendition, LimitExceeded."""
     for rendition in renditions:
         if rendition.format is not Format.COPY:
             raise MediaError(
@@ -21,6 +21,12 @@ def render(media: Media, renditions: Sequence[Rendition], place: Workplace) -> I
 
 
 def _copy(media: Media, rendition: Rendition, place: Workplace) -> Rendered:
+    size = place.source.stat().st_size
+    if rendition.max_bytes is not None and size > rendition.max_bytes:
+        raise MediaError(
+            Reason.LIMIT_EXCEEDED,
+            f"{rendition.name}: the document has {size} bytes, and {rendition.max_bytes} are allowed.",
+        )
     # A second name for the same bytes: nothing is written twice.
     os.link(place.source, place.directory / rendition.name)
     return Rendered(name=rendition.name, file=rendition.name, mime_type=media.mime_type)

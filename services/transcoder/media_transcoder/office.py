@@ -1,16 +1,39 @@
 """Looking into zip and OLE files: which of the office documents it is. Bounded; nothing is unpacked."""
 
-import mmap
+import re
 import zipfile
 from pathlib import Path
+
+import olefile
 
 from media_transcoder.faults import blaming
 from mediaasset.media import MediaType, by_file_name
 from mediaasset.reasons import MediaError, Reason
 
-_ZIP_FOLDERS = {"word/": "docx", "xl/": "xlsx", "ppt/": "pptx"}
-#: The streams by which MS-DOC, MS-XLS and MS-PPT name their main content.
-_OLE_STREAMS = {"WordDocument": "doc", "Workbook": "xls", "Book": "xls", "PowerPoint Document": "ppt"}
+_OOXML = "application/vnd.openxmlformats-officedocument."
+#: What the main part of a document is called in [Content_Types].xml (ECMA-376-1, 15.2): of those that are taken, and of
+#: their kin, which are not, with what to do.
+_MAIN_PARTS = {
+    f"{_OOXML}wordprocessingml.document.main+xml": "docx",
+    f"{_OOXML}spreadsheetml.sheet.main+xml": "xlsx",
+    f"{_OOXML}presentationml.presentation.main+xml": "pptx",
+}
+_KIN = {
+    "template": "A template is not taken: save it as a document.",
+    "slideshow": "A slide show (.ppsx) is not taken: save it as .pptx.",
+    "macroenabled": "A document with macros is not taken: save it without them.",
+    "": "An office document of this kind is not taken: save it as .docx, .xlsx, .pptx or PDF.",
+}
+_CONTENT_TYPES = "[content_types].xml"
+_TYPE = re.compile(r"""\bContentType\s*=\s*["']([^"'<>]{1,256})["']""")
+#: A document of ten thousand parts has a list of 1.5 MB.
+_MAX_TYPES_BYTES = 4 * 1024 * 1024
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+
+#: The streams at the root by which MS-DOC, MS-XLS and MS-PPT name their main content.
+_OLE_STREAMS = {"worddocument": "doc", "workbook": "xls", "book": "xls", "powerpoint document": "ppt"}
+#: What holds a document of the newer formats under a password (MS-OFFCRYPTO, 2.3.4.4).
+_ENCRYPTED = "encryptedpackage"
 
 #: The end record of a zip: 22 bytes and a comment of at most 65,535.
 _END = b"PK\x05\x06"
@@ -24,29 +47,51 @@ _MAX_DIRECTORY_BYTES = 8 * 1024 * 1024
 
 
 def recognise_zip(path: Path) -> MediaType | None:
-    """Name an Office Open XML document by the names in its directory; None for any other zip.
+    """Name an Office Open XML document by the type of its main part; None for any other zip.
 
-    Raises MediaError: Undecodable, LimitExceeded.
+    Raises MediaError: Undecodable, LimitExceeded, UnsupportedType for the kin of documents that is not taken.
     """
     with blaming(Reason.UNDECODABLE):
         if _directory_bytes(path) > _MAX_DIRECTORY_BYTES:
             raise MediaError(Reason.LIMIT_EXCEEDED, "The document holds too many files.")
         with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-    for folder, extension in _ZIP_FOLDERS.items():
-        if any(name.startswith(folder) for name in names):
-            return by_file_name("." + extension)
+            types = set(_TYPE.findall(_content_types(archive)))
+    found = {extension for name, extension in _MAIN_PARTS.items() if name in types}
+    if len(found) == 1:
+        return by_file_name("." + found.pop())
+    # ".main" in Office's own names too: application/vnd.ms-word.document.macroEnabled.main+xml.
+    kin = "".join(name.lower() for name in types if ".main" in name)
+    if kin:
+        raise MediaError(Reason.UNSUPPORTED_TYPE, next(text for word, text in _KIN.items() if word in kin))
     return None
 
 
 def recognise_ole(path: Path) -> MediaType | None:
-    """Name an office document of the older formats by its streams; None for any other OLE file."""
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        # A directory entry begins with its name in 64 bytes of UTF-16, so a shorter name is followed by zeros.
-        for name, extension in _OLE_STREAMS.items():
-            if content.find(name.encode("utf-16-le") + b"\0\0") >= 0:
-                return by_file_name("." + extension)
-    return None
+    """Name an office document of the older formats by its directory; None for any other OLE file.
+
+    Raises MediaError: Undecodable, UnsupportedType for a document under a password.
+    """
+    with blaming(Reason.UNDECODABLE), olefile.OleFileIO(path) as file:
+        names = {entry.name.lower() for entry in file.root.kids}
+    if _ENCRYPTED in names:
+        raise MediaError(Reason.UNSUPPORTED_TYPE, "A document under a password is not taken: save it without one.")
+    return next((by_file_name("." + kind) for name, kind in _OLE_STREAMS.items() if name in names), None)
+
+
+def _content_types(archive: zipfile.ZipFile) -> str:
+    """Return the list of the types of all parts; empty if there is none. Names of parts have no case (OPC, 6.3.5)."""
+    entry = next((entry for entry in archive.infolist() if entry.filename.lower() == _CONTENT_TYPES), None)
+    if entry is None:
+        return ""
+    # Other methods than these are none of OPC, and one asks for as much memory as the file says.
+    if entry.compress_type not in _METHODS:
+        raise MediaError(Reason.UNDECODABLE)
+    with archive.open(entry) as file:
+        content = file.read(_MAX_TYPES_BYTES + 1)
+    if len(content) > _MAX_TYPES_BYTES:
+        raise MediaError(Reason.LIMIT_EXCEEDED, "The document holds too many files.")
+    # XML in UTF-16 begins with a mark; in UTF-8, the names that count are ASCII.
+    return content.decode("utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8", errors="replace")
 
 
 def _directory_bytes(path: Path) -> int:
