@@ -15,9 +15,10 @@ from mediaasset.names import (
     INPUTS_HASH_ANNOTATION,
     MANAGER,
     MANAGER_LABEL,
+    whatsapp_secret,
 )
 from mediaasset.reasons import TABLE, Reason, Retry, from_exit_code
-from mediaasset.task import POD_VARIABLE, TASK_VARIABLE, Task
+from mediaasset.task import CPUS_VARIABLE, MEMORY_VARIABLE, POD_VARIABLE, TASK_VARIABLE, WHATSAPP_VARIABLE, Task
 
 Json = dict[str, Any]
 
@@ -27,6 +28,7 @@ CONTAINER = "transcoder"
 BACKOFF_LIMIT = 2
 
 _TERMINATION_LOG = "/dev/termination-log"
+_WHATSAPP_DIRECTORY = "/var/run/media-operator/whatsapp"
 #: podFailurePolicy takes no more exit codes than these; the table has fewer.
 _FINAL_CODES = sorted(
     rule.exit_code for rule in TABLE.values() if rule.exit_code is not None and rule.retry is not Retry.POD
@@ -79,7 +81,12 @@ def _pod(task: Task, template: Mapping[str, Any], labels: Json, annotations: Jso
         {"name": TASK_VARIABLE, "value": task.to_json()},
         {"name": POD_VARIABLE, "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
         {"name": "MEDIA_TERMINATION_LOG", "value": _TERMINATION_LOG},
+        # What a container without limits gets is what the node can give. CPUs are rounded up to whole ones.
+        _limit(CPUS_VARIABLE, "limits.cpu"),
+        _limit(MEMORY_VARIABLE, "limits.memory"),
     ]
+    if task.source.whatsapp:
+        _add_account(task.source.whatsapp.account_name, spec, container)
     return {
         "metadata": {
             "labels": {**metadata.get("labels", {}), **labels},
@@ -88,6 +95,26 @@ def _pod(task: Task, template: Mapping[str, Any], labels: Json, annotations: Jso
         # podFailurePolicy asks for Never.
         "spec": {**spec, "restartPolicy": "Never"},
     }
+
+
+def _limit(variable: str, resource: str) -> Json:
+    reference = {"containerName": CONTAINER, "resource": resource, "divisor": "1"}
+    return {"name": variable, "valueFrom": {"resourceFieldRef": reference}}
+
+
+def _add_account(account: str, spec: Json, container: Json) -> None:
+    """Mount the token of one WhatsApp account; which namespace may use it, the transcoder finds beside it."""
+    secret = {
+        "secretName": whatsapp_secret(account),
+        # A pod that waits for a Secret says nothing to anybody: the transcoder says that it is missing.
+        "optional": True,
+        "items": [{"key": key, "path": key} for key in ("token", "namespace")],
+        "defaultMode": 0o440,
+    }
+    mount = {"name": "whatsapp", "mountPath": f"{_WHATSAPP_DIRECTORY}/{account}", "readOnly": True}
+    spec["volumes"] = [*spec.get("volumes", []), {"name": "whatsapp", "secret": secret}]
+    container["volumeMounts"] = [*container.get("volumeMounts", []), mount]
+    container["env"].append({"name": WHATSAPP_VARIABLE, "value": _WHATSAPP_DIRECTORY})
 
 
 def asset_of(body: Mapping[str, Any]) -> Key | None:

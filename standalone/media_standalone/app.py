@@ -103,7 +103,8 @@ async def _serve(options: Options, data: DataDir) -> None:
             loop.wake(namespace, name)
 
         assets = SqliteAssets(database, wake, load_profiles(options.profiles))
-        jobs = ProcessJobs(database, Runner(store_url=data.store.as_uri(), scratch=data.scratch), wake)
+        runner = Runner(store_url=data.store.as_uri(), scratch=data.scratch, accounts=data.accounts)
+        jobs = ProcessJobs(database, runner, wake)
         # More at once than there are processors would only share them; the environment may say less.
         settings = OperatorSettings(public_base_url=base_url)
         settings = settings.model_copy(update={"max_active_jobs": min(settings.max_active_jobs, jobs.slots)})

@@ -55,6 +55,11 @@ class DataDir:
         return self.path / "scratch"
 
     @property
+    def accounts(self) -> Path:
+        """A directory for each WhatsApp account, with the files `token` and `namespace`; the owner makes them."""
+        return self.path / "accounts"
+
+    @property
     def url_key(self) -> Path:
         """The secret that signs URLs of private objects."""
         return self.path / "url-key"

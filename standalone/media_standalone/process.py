@@ -17,9 +17,11 @@ import structlog
 
 from mediaasset.task import (
     DIE_WITH_PARENT_VARIABLE,
+    GRAPH_VARIABLE,
     POD_VARIABLE,
     STORE_VARIABLE,
     TASK_VARIABLE,
+    WHATSAPP_VARIABLE,
     Progress,
     Task,
     decode,
@@ -35,10 +37,14 @@ _DRAIN_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runner:
-    """What all runs share: the store, where scratch directories are made, and the seconds from SIGTERM to SIGKILL."""
+    """What all runs share: the store, where scratch directories are made, and the seconds from SIGTERM to SIGKILL.
+
+    accounts is the directory of the WhatsApp accounts, for transcoders that need one.
+    """
 
     store_url: str
     scratch: Path
+    accounts: Path | None = None
     grace_seconds: float = 10.0
     # -P: the current directory holds what people sent, and nothing is imported from it.
     command: tuple[str, ...] = (sys.executable, "-P", "-m", "media_transcoder")
@@ -82,7 +88,7 @@ class Runner:
 
     def _environment(self, pod: str, task: Task, scratch: Path) -> dict[str, str]:
         # Nothing else of ours goes in: tokens and addresses are none of a transcoder's business.
-        return {
+        environment = {
             "PATH": os.environ.get("PATH", os.defpath),
             "TMPDIR": str(scratch),
             TASK_VARIABLE: task.to_json(),
@@ -90,6 +96,10 @@ class Runner:
             POD_VARIABLE: pod,
             DIE_WITH_PARENT_VARIABLE: "1",
         }
+        if task.source.whatsapp:
+            environment[WHATSAPP_VARIABLE] = str(self.accounts or "")
+            environment[GRAPH_VARIABLE] = os.environ.get(GRAPH_VARIABLE, "")
+        return environment
 
 
 async def _follow(process: asyncio.subprocess.Process, pod: str, on_progress: Callable[[Progress], None]) -> int:

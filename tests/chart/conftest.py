@@ -66,7 +66,15 @@ VALUES: dict[str, Json] = {
             "topologySpreadConstraints": _SPREAD,
         },
         "gateway": {**_EVERYWHERE, "topologySpreadConstraints": _SPREAD},
-        "transcoder": _EVERYWHERE,
+        "transcoder": {
+            **_EVERYWHERE,
+            "progress": {
+                "existingSecret": "media-progress",
+                "port": 6380,
+                "peers": [{"ipBlock": {"cidr": "10.9.8.7/32"}}],
+            },
+        },
+        "whatsapp": {"graphURL": "https://graph.example.org/v24.0"},
         "ingress": {
             "enabled": True,
             "className": "contour",

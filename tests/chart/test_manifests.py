@@ -65,6 +65,8 @@ def test_samples_are_valid_and_say_what_they_are(sample: Path) -> None:
 
 def test_samples_show_every_way() -> None:
     assert {path.stem for path in SAMPLES} == {
+        "catalog-photo",
+        "film",
         "inline-renditions",
         "photo",
         "private",
@@ -73,6 +75,7 @@ def test_samples_show_every_way() -> None:
         "stalled",
         "url",
         "video",
+        "whatsapp-video",
     }
 
 

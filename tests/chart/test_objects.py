@@ -17,7 +17,9 @@ from media_ingest.app import ENDPOINTS
 from media_ingest.settings import ClusterSettings as IngestSettings
 from media_operator.cluster import read_template
 from media_operator.settings import ClusterSettings, ReleaseSettings
+from media_transcoder.live import PASSWORD_VARIABLE, USERNAME_VARIABLE
 from mediaasset.s3 import StoreSettings, open_store
+from mediaasset.task import REDIS_VARIABLE
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts/media-operator"
@@ -269,7 +271,11 @@ def test_the_pods_of_jobs_are_what_the_operator_takes(rendered: list[Json], tmp_
     template = read_template(file)
     [container] = template["spec"]["containers"]
     operator = env_of(container_of(named(rendered, "Deployment", "media-media-operator")))
-    store = {name: value for name, value in env_of(container).items() if "KEY" not in name and name != "EXTRA"}
+    store = {
+        name: value
+        for name, value in env_of(container).items()
+        if name.startswith(("MEDIA_STORE", "AWS_")) and "KEY" not in name
+    }
     assert store.items() <= operator.items()
     assert "MEDIA_STORE_URL" in store
     [account] = [b for b in of_kind(rendered, "ServiceAccount") if b["metadata"]["name"].endswith("-transcoder")]
@@ -323,6 +329,14 @@ def test_a_change_for_transcoders_restarts_the_operator(helm: Callable[..., Any]
 
     assert checksum() == checksum("--set", "ingest.replicas=5")
     assert checksum() != checksum("--set", "transcoder.scratchSizeLimit=9Gi")
+
+
+def test_graph_is_metas_own_unless_another_is_named(render: Render) -> None:
+    def told(name: str) -> list[str]:
+        [container] = template_of(render(name))["spec"]["containers"]
+        return [each["value"] for each in container["env"] if each["name"] == "MEDIA_GRAPH_URL"]
+
+    assert (told("minimal"), told("everything")) == ([], ["https://graph.example.org/v24.0"])
 
 
 def test_images_are_named_by_registry_tag_or_digest(render: Render) -> None:
@@ -389,3 +403,21 @@ def test_a_release_fits_into_its_secret(render: Render) -> None:
     files = [path.read_text() for path in sorted(CHART.rglob("*")) if path.is_file()]
     release = json.dumps([files, [yaml.safe_dump(body) for body in render("everything")]])
     assert len(base64.b64encode(gzip.compress(release.encode()))) < 512 * 1024
+
+
+def test_progress_goes_to_redis_where_a_secret_says_so(render: Render) -> None:
+    def told(name: str) -> dict[str, bool]:
+        [container] = template_of(render(name))["spec"]["containers"]
+        found = {each["name"]: each.get("valueFrom", {}) for each in container["env"] if "REDIS" in each["name"]}
+        references = {variable: source["secretKeyRef"] for variable, source in found.items()}
+        assert all(each["name"] == "media-progress" for each in references.values())
+        return {variable: each.get("optional", False) for variable, each in references.items()}
+
+    def opened(name: str) -> list[Json]:
+        policy = named(render(name), "NetworkPolicy", "media-media-operator-transcoder")
+        return [each for each in policy["spec"]["egress"] if {"port": 6380} in each.get("ports", [])]
+
+    assert told("minimal") == {}
+    assert opened("minimal") == []
+    assert told("everything") == {REDIS_VARIABLE: False, USERNAME_VARIABLE: True, PASSWORD_VARIABLE: True}
+    assert opened("everything") == [{"ports": [{"port": 6380}], "to": [{"ipBlock": {"cidr": "10.9.8.7/32"}}]}]

@@ -9,7 +9,7 @@ from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError, Per
 from obstore.store import LocalStore, ObjectStore, from_url
 
 from mediaasset.reasons import MediaError, Reason
-from mediaasset.storeerrors import persist, store_error
+from mediaasset.storeerrors import is_about_credentials, persist, store_error
 
 #: Larger files go up in parts of this size, so that memory stays bounded.
 _PART_BYTES = 8 * 1024 * 1024
@@ -38,6 +38,8 @@ class Bucket:
         except _MISSING as error:
             raise MediaError(Reason.SOURCE_NOT_FOUND) from error
         except (PermissionDeniedError, PermissionError) as error:
+            if is_about_credentials(error):
+                raise store_error(error) from error
             raise MediaError(Reason.SOURCE_FORBIDDEN, "The object store refuses to give the source.") from error
         except (BaseError, OSError) as error:
             raise store_error(error) from error

@@ -1,145 +1,120 @@
-"""Fetching a source from a URL, by a connection whose address was checked."""
+"""Fetching a file by its URL: a download that breaks off goes on where it was, if it is still the same file."""
 
-import http.client
-import socket
-import ssl
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import closing
+import email.utils
+import re
+from datetime import timedelta
 from http import HTTPStatus
-from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
-from media_transcoder.addresses import is_allowed
+from media_transcoder.connect import Answer, FetchError, Way, ask
+from media_transcoder.incoming import Incoming
 from mediaasset.reasons import MediaError, Reason
 
-MAX_REDIRECTS = 3
-CONNECT_SECONDS = 10.0
-READ_SECONDS = 15.0
+#: The pauses between tries, in seconds; one that gets further than all before it begins them anew. What outlasts them
+#: is left to another attempt.
+PAUSES = (0.2, 0.5, 1.0, 2.0)
 
-_CHUNK_BYTES = 64 * 1024
-_REDIRECTS = {
-    HTTPStatus.MOVED_PERMANENTLY,
-    HTTPStatus.FOUND,
-    HTTPStatus.SEE_OTHER,
-    HTTPStatus.TEMPORARY_REDIRECT,
-    HTTPStatus.PERMANENT_REDIRECT,
-}
 _GONE = {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}
 _REFUSED = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.UNAVAILABLE_FOR_LEGAL_REASONS}
-_HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "media-operator", "Connection": "close"}
+_BUSY = {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18}|\*)\Z")
 
 
-def download(url: str, allowed_cidrs: Sequence[str], seconds: float) -> tuple[int | None, Iterator[bytes]]:
-    """Open a URL; return the size that the server announces, if it does, and the bytes.
+def download(url: str, into: Incoming, way: Way) -> None:
+    """Fetch a URL.
 
-    `seconds` bounds the whole transfer. Raises MediaError, also while the bytes are read: SourceForbidden for a URL or
-    address that is not allowed, SourceNotFound, SourceUnavailable for what may pass.
+    A download that breaks off is gone on with only where the server gave a validator, by which it can tell that the
+    file is the same; without one it starts anew, because nothing else shows that the file was changed meanwhile. Raises
+    MediaError: SourceForbidden for a URL or address that is not allowed, SourceNotFound, SourceTooLarge,
+    SourceUnavailable for what may pass.
     """
-    deadline = time.monotonic() + seconds
-    for _ in range(MAX_REDIRECTS + 1):
-        connection, response = _request(_parse(url), allowed_cidrs, deadline)
-        if response.status not in _REDIRECTS:
-            return _announced(connection, response), _chunks(connection, response, deadline)
-        location = response.getheader("Location")
-        connection.close()
-        if not location:
-            raise MediaError(Reason.SOURCE_UNAVAILABLE, "The server of the source redirects to nowhere.")
-        url = urljoin(url, location)
-    raise MediaError(Reason.SOURCE_FORBIDDEN, f"The source redirects more than {MAX_REDIRECTS} times.")
-
-
-def _parse(url: str) -> SplitResult:
-    try:
-        parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:  # a port or a bracket that is none
-        usable = None
-    if not usable:
-        raise MediaError(Reason.SOURCE_FORBIDDEN, "Only http and https URLs with a host are fetched.")
-    if parts.username is not None or parts.password is not None:
-        raise MediaError(Reason.SOURCE_FORBIDDEN, "A URL with a user name or password is not fetched.")
-    return parts
-
-
-def _request(
-    url: SplitResult, allowed_cidrs: Sequence[str], deadline: float
-) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
-    host, port = url.hostname or "", url.port or (443 if url.scheme == "https" else 80)
-    connection = http.client.HTTPConnection(host, port)
-    if url.scheme == "https":
-        # A class attribute there: without it the Host header would name the port.
-        connection.default_port = 443
-    try:
-        # The socket is made here, so that it leads to the address that was checked and to no other.
-        connection.sock = _connect(host, port, allowed_cidrs, deadline, tls=url.scheme == "https")
-        target = quote(url.path or "/", safe="/%:@!$&'()*+,;=~-._")
-        query = f"?{quote(url.query, safe='/%:@!$&()*+,;=~-._?')}" if url.query else ""
-        connection.request("GET", target + query, headers=_HEADERS)
-        return connection, connection.getresponse()
-    except (OSError, http.client.HTTPException, UnicodeError) as error:
-        connection.close()
-        raise _unavailable(error) from error
-
-
-def _connect(host: str, port: int, allowed_cidrs: Sequence[str], deadline: float, *, tls: bool) -> socket.socket:
-    candidates = socket.getaddrinfo(host.encode("idna"), port, type=socket.SOCK_STREAM)
-    allowed = [entry for entry in candidates if is_allowed(str(entry[4][0]), allowed_cidrs)]
-    if not allowed:
-        raise MediaError(Reason.SOURCE_FORBIDDEN, "The address of the source's server is not a public one.")
-    error: OSError | None = None
-    for family, kind, protocol, _, address in allowed:
-        raw = socket.socket(family, kind, protocol)
+    version, furthest, fruitless = _Version(), 0, 0
+    while True:
         try:
-            raw.settimeout(min(CONNECT_SECONDS, _left(deadline)))
-            raw.connect(address)
-            raw.settimeout(min(READ_SECONDS, _left(deadline)))
-            return ssl.create_default_context().wrap_socket(raw, server_hostname=host) if tls else raw
-        except OSError as failed:
-            raw.close()
-            error = failed
-        except BaseException:
-            raw.close()
-            raise
-    raise error or OSError(host)
+            version.receive(url, into, way)
+        except FetchError as error:
+            fruitless = 0 if into.size > furthest else fruitless + 1
+            furthest = max(furthest, into.size)
+            # A server that has given nothing so far is tried again only when it says itself when that is of use.
+            if not _may_pass(error, begun=furthest > 0) or fruitless > len(PAUSES):
+                raise
+            way.wait(error.wait_seconds if error.wait_seconds is not None else PAUSES[max(fruitless - 1, 0)])
+        else:
+            return
 
 
-def _announced(connection: http.client.HTTPConnection, response: http.client.HTTPResponse) -> int | None:
-    """Check the answer's head; return its Content-Length."""
-    status, encoding = response.status, response.getheader("Content-Encoding", "identity").strip().lower()
-    if status == HTTPStatus.OK and encoding in ("", "identity"):
-        return response.length
-    connection.close()
-    if status in _GONE:
-        raise MediaError(Reason.SOURCE_NOT_FOUND, f"The server of the source answered {status}.")
-    if status in _REFUSED:
-        raise MediaError(Reason.SOURCE_FORBIDDEN, f"The server of the source answered {status}.")
-    if status == HTTPStatus.OK:
+class _Version:
+    """The version of a file that is being fetched: its size and the header by which a server tells it from others."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._total: int | None = None
+        self._validator: tuple[str, str] | None = None
+
+    def receive(self, url: str, into: Incoming, way: Way) -> None:
+        """Ask once, for the rest if it can be; raises FetchError when it did not all come."""
+        headers = {}
+        if self._validator and into.size:
+            headers = {"Range": f"bytes={into.size}-", "If-Range": self._validator[1]}
+        with ask(url, way, headers) as answer:
+            if answer.status == HTTPStatus.OK:
+                _check_encoding(answer)
+                self._total, self._validator = answer.length, _validator(answer)
+                into.begin(answer.length)
+            elif not (headers and self._goes_on(answer, into.size)):
+                # Whatever was wrong with our part, the next request is for the whole.
+                self._validator = None
+                raise _refused(answer)
+            for chunk in answer.chunks():
+                into.write(chunk)
+        if self._total is not None and into.size < self._total:
+            raise FetchError(Reason.SOURCE_UNAVAILABLE, "The server of the source gave only a part of it.")
+
+    def _goes_on(self, answer: Answer, size: int) -> bool:
+        """Tell whether an answer is the rest of this version, from the byte `size` on."""
+        found = _CONTENT_RANGE.match(answer.header("Content-Range") or "")
+        if answer.status != HTTPStatus.PARTIAL_CONTENT or not found or int(found[1]) != size or not self._validator:
+            return False
+        _check_encoding(answer)
+        total = self._total if found[2] == "*" else int(found[2])
+        name, value = self._validator
+        # Some servers look at Range and not at If-Range: their answer says itself which version it is of.
+        if total is None or self._total not in (None, total) or answer.header(name) not in (None, value):
+            return False
+        self._total = total
+        return True
+
+
+def _validator(answer: Answer) -> tuple[str, str] | None:
+    """Return the header that If-Range may repeat (RFC 9110 13.1.5): a strong ETag, or a date that is strong."""
+    etag, changed = answer.header("ETag"), answer.header("Last-Modified")
+    if etag is not None:
+        return ("ETag", etag) if etag.startswith('"') else None
+    try:
+        modified = email.utils.parsedate_to_datetime(changed or "")
+        # RFC 9110 8.8.2.2: within one second the file could have been changed twice.
+        is_strong = email.utils.parsedate_to_datetime(answer.header("Date") or "") - modified >= timedelta(seconds=1)
+    except (ValueError, TypeError, OverflowError):  # no date, one without a zone, or with one that is none
+        return None
+    return ("Last-Modified", changed) if changed and is_strong else None
+
+
+def _may_pass(error: FetchError, *, begun: bool) -> bool:
+    if error.reason is not Reason.SOURCE_UNAVAILABLE:
+        return False
+    return begun or error.wait_seconds is not None
+
+
+def _check_encoding(answer: Answer) -> None:
+    if (answer.header("Content-Encoding") or "identity").strip().lower() != "identity":
         raise MediaError(Reason.SOURCE_UNAVAILABLE, "The server of the source compresses it unasked.")
-    raise MediaError(Reason.SOURCE_UNAVAILABLE, f"The server of the source answered {status}.")
 
 
-def _chunks(
-    connection: http.client.HTTPConnection, response: http.client.HTTPResponse, deadline: float
-) -> Iterator[bytes]:
-    with closing(connection), closing(response):
-        try:
-            while chunk := response.read1(_CHUNK_BYTES):
-                yield chunk
-                _left(deadline)
-        except (OSError, http.client.HTTPException) as error:
-            raise _unavailable(error) from error
-        # read1 ends silently when the peer closes before Content-Length is reached.
-        if response.length:
-            raise MediaError(Reason.SOURCE_UNAVAILABLE, "The server of the source broke off.")
-
-
-def _left(deadline: float) -> float:
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise MediaError(Reason.SOURCE_UNAVAILABLE, "The server of the source is too slow.")
-    return left
-
-
-def _unavailable(error: Exception) -> MediaError:
-    # The class only: the text of the error may hold addresses of the network that we stand in.
-    return MediaError(Reason.SOURCE_UNAVAILABLE, f"The source could not be fetched ({type(error).__name__}).")
+def _refused(answer: Answer) -> FetchError:
+    status = answer.status
+    reason = Reason.SOURCE_UNAVAILABLE
+    if status in _GONE:
+        reason = Reason.SOURCE_NOT_FOUND
+    elif status in _REFUSED:
+        reason = Reason.SOURCE_FORBIDDEN
+    message = f"The server of the source answered {status}."
+    return FetchError(reason, message, status=status, wait_seconds=answer.wait_seconds if status in _BUSY else None)

@@ -1,5 +1,8 @@
-"""Assets that no upload made: sources by URL, renditions of their own, visibility and suspension, by the spec alone."""
+"""Assets that no upload made: by URL and by WhatsApp, with renditions of their own, by the spec alone."""
 
+import io
+import json
+import sys
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -11,10 +14,16 @@ import httpx2
 import pytest
 from PIL import Image
 
+import graph
+from graph import Graph, Media
 from media_standalone.assets import SqliteAssets
 from media_standalone.database import Database
+from media_standalone.process import Runner
+from mediaasset.names import REPROCESS_ANNOTATION
 from mediaasset.spec import MediaAsset
-from standalone import Standalone, started
+from mediaasset.task import Source, Task, WhatsAppMedia
+from service import wait_for
+from standalone import Standalone, jobs_in, started
 
 LOOPBACK = '["127.0.0.0/8"]'
 
@@ -82,6 +91,7 @@ async def test_a_url_becomes_the_renditions_that_the_spec_names(tmp_path: Path, 
         body = server.finished(name)
     assert (body["status"], body["error"], body["file_type"]) == ("ready", None, "image")
     sizes = {item["name"]: (item["mime_type"], item["width"], item["height"]) for item in body["renditions"]}
+    assert sizes.pop("sound") == (None, None, None), "it is for a sound, and shown as skipped"
     assert sizes == {"card": ("image/webp", 200, 100), "wide": ("image/png", 450, 300)}
 
 
@@ -125,3 +135,119 @@ async def test_a_suspended_asset_waits_until_it_is_let_go(tmp_path: Path, origin
     await edit(data_dir, name, suspend=False)
     with run(data_dir, MEDIA_OPERATOR_ALLOWED_CIDRS=LOOPBACK) as server:
         assert server.finished(name)["status"] == "ready"
+
+
+TOKEN = "EAAGm0PX4ZCpsBAtoken"
+
+
+@pytest.fixture
+def chat() -> Iterator[Graph]:
+    buffer = io.BytesIO()
+    Image.linear_gradient("L").convert("RGB").save(buffer, "JPEG")
+    with graph.serving() as running:
+        running.tokens.add(TOKEN)
+        running.media["123"] = Media(content=buffer.getvalue(), mime_type="image/jpeg")
+        yield running
+
+
+def message(chat: Graph) -> dict[str, Any]:
+    """Return a source as a webhook announces it."""
+    return {
+        "whatsapp": {
+            "accountName": "support",
+            "mediaID": "123",
+            "messageID": "wamid.A",
+            "timestamp": "2026-01-02T03:04:05Z",
+            "mimeType": "image/jpeg",
+            "sha256": chat.media["123"].base64,
+        }
+    }
+
+
+def bind(data_dir: Path, namespace: str = "default") -> None:
+    """Make the account, as its owner does."""
+    account = data_dir / "accounts/support"
+    account.mkdir(parents=True, exist_ok=True)
+    (account / "token").write_text(TOKEN)
+    (account / "namespace").write_text(namespace)
+
+
+async def reprocess(data_dir: Path, name: str) -> None:
+    """Ask for one more attempt while nothing runs."""
+    database = await Database.open(data_dir / "standalone.db")
+    try:
+        await SqliteAssets(database, lambda *_: None).annotate("default", name, {REPROCESS_ANNOTATION: "now"})
+    finally:
+        await database.close()
+
+
+async def test_what_was_sent_by_whatsapp_can_be_made_again_when_graph_has_forgotten_it(
+    tmp_path: Path, chat: Graph
+) -> None:
+    data_dir = tmp_path / "data"
+    name = await apply(data_dir, source=message(chat), visibility="Public")
+    bind(data_dir)
+    with run(data_dir, MEDIA_OPERATOR_ALLOWED_CIDRS=LOOPBACK, MEDIA_GRAPH_URL=chat.url) as server:
+        body = server.finished(name)
+    assert (body["status"], body["error"]) == ("ready", None)
+    (original,) = (data_dir / "store/whatsapp-media/support/2026-01-02/image").iterdir()
+    assert original.read_bytes() == chat.media["123"].content
+    assert chat.steps() == ["lookup", "download"]
+
+    # Seven days later, the id is gone.
+    chat.media.clear()
+    await reprocess(data_dir, name)
+    with run(data_dir, MEDIA_OPERATOR_ALLOWED_CIDRS=LOOPBACK, MEDIA_GRAPH_URL=chat.url) as server:
+        done = (2, "Succeeded")
+        wait_for(lambda: done in [job[1:] for job in jobs_in(data_dir)], what="the second attempt")
+        assert server.finished(name)["status"] == "ready"
+    assert chat.steps() == ["lookup", "download"]
+
+
+async def test_an_account_that_is_missing_is_said_and_can_be_made(tmp_path: Path, chat: Graph) -> None:
+    data_dir = tmp_path / "data"
+    name = await apply(data_dir, source=message(chat))
+    with run(data_dir, MEDIA_OPERATOR_ALLOWED_CIDRS=LOOPBACK, MEDIA_GRAPH_URL=chat.url) as server:
+        error = server.finished(name)["error"]
+    assert error["reason"] == "SourceUnauthorized"
+    assert "WhatsApp account support" in error["message"]
+    bind(data_dir, "elsewhere")
+    await reprocess(data_dir, name)
+    with run(data_dir, MEDIA_OPERATOR_ALLOWED_CIDRS=LOOPBACK, MEDIA_GRAPH_URL=chat.url) as server:
+
+        def reason() -> str | None:
+            return (server.get(name)["error"] or {}).get("reason")
+
+        wait_for(lambda: reason() == "SourceForbidden", what="the second attempt")
+    assert chat.asked == []
+
+
+async def test_only_a_transcoder_of_a_message_is_told_of_the_accounts(tmp_path: Path) -> None:
+    told = tmp_path / "told"
+    script = f"import json, os; open({str(told)!r}, 'w').write(json.dumps(dict(os.environ)))"
+    runner = Runner(
+        store_url="file:///none",
+        scratch=tmp_path / "scratch",
+        accounts=tmp_path / "accounts",
+        command=(sys.executable, "-c", script),
+    )
+    for source, expected in (
+        (Source(key="uploads/x"), None),
+        (Source(url="https://example.org/x"), None),
+        (
+            Source(whatsapp=WhatsAppMedia(account_name="a", media_id="1", original_key="k")),
+            str(tmp_path / "accounts"),
+        ),
+    ):
+        task = Task(
+            uid="u",
+            namespace="n",
+            name="a",
+            attempt=1,
+            inputs_hash="h",
+            source=source,
+            prefix="media/",
+            document_prefix="private/",
+        )
+        assert await runner.run("pod", task, lambda _: None) == 0
+        assert json.loads(told.read_text()).get("MEDIA_WHATSAPP_DIRECTORY") == expected

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import unquote
 
 import pytest
 from PIL import Image
@@ -34,10 +35,10 @@ class Handler(BaseHTTPRequestHandler):
             self._answer(int(rest), b"no")
         elif name == "to":
             self._answer(302, b"", Location=rest.replace("!", "/"))
+        elif name == "raw":
+            self._answer(302, b"", Location=unquote(rest))
         elif name == "loop":
             self._answer(302, b"", Location="/loop")
-        elif name == "short":
-            self._answer(200, PHOTO[:100], **{"Content-Length": str(len(PHOTO))})
         elif name == "gzip":
             self._answer(200, PHOTO, **{"Content-Encoding": "gzip"})
         elif name == "announced":
@@ -123,12 +124,14 @@ def test_a_redirect_is_checked_like_the_first_address(bench: Bench, server: Thre
         ("status/500", Reason.SOURCE_UNAVAILABLE),
         ("status/503", Reason.SOURCE_UNAVAILABLE),
         ("status/204", Reason.SOURCE_UNAVAILABLE),
-        ("short", Reason.SOURCE_UNAVAILABLE),
         ("gzip", Reason.SOURCE_UNAVAILABLE),
         ("loop", Reason.SOURCE_FORBIDDEN),
         ("to/file:!!!etc!passwd", Reason.SOURCE_FORBIDDEN),
         ("to/http:!!user:word@127.0.0.1!", Reason.SOURCE_FORBIDDEN),
         ("to/http:!!127.0.0.1:99999!", Reason.SOURCE_FORBIDDEN),
+        ("raw/http:%2F%2Fexa mple%2F", Reason.SOURCE_FORBIDDEN),
+        ("raw/http:%2F%2Fa%01b%2F", Reason.SOURCE_FORBIDDEN),
+        ("raw/http:%2F%2F[bad%2F", Reason.SOURCE_FORBIDDEN),
     ],
 )
 def test_what_a_server_answers_has_its_reason(

@@ -8,7 +8,7 @@ from media_operator.manifest import CONTAINER, asset_of, finished, is_over, job_
 from mediaasset.jobs import JobPhase
 from mediaasset.media import Kind
 from mediaasset.reasons import TABLE, Reason, Retry
-from mediaasset.task import Format, Rendition, Source, Task
+from mediaasset.task import CPUS_VARIABLE, MEMORY_VARIABLE, Format, Rendition, Source, Task, WhatsAppMedia
 
 TASK = Task(
     uid="1c6e6f0e-0000-4000-8000-000000000001",
@@ -172,3 +172,41 @@ def test_pod_is_over_once_its_transcoder_is() -> None:
 
 def test_two_attempts_differ_in_their_labels() -> None:
     assert made()["metadata"]["labels"] != made(replace(TASK, attempt=4))["metadata"]["labels"]
+
+
+def test_pod_of_a_chat_message_mounts_the_secret_of_its_account_and_no_other_pod_any() -> None:
+    media = WhatsAppMedia(account_name="support", media_id="1", original_key="whatsapp-media/support/x")
+    pod = made(replace(TASK, source=Source(whatsapp=media)))["spec"]["template"]["spec"]
+    (volume,) = pod["volumes"]
+    (container,) = pod["containers"]
+    (mount,) = container["volumeMounts"]
+    assert volume["secret"]["secretName"] == "whatsapp-support"
+    # A pod that waits for it could not say that it is missing.
+    assert volume["secret"]["optional"] is True
+    assert [item["key"] for item in volume["secret"]["items"]] == ["token", "namespace"]
+    assert (mount["name"], mount["readOnly"]) == (volume["name"], True)
+    variables = {each["name"]: each.get("value") for each in container["env"]}
+    assert mount["mountPath"] == f"{variables['MEDIA_WHATSAPP_DIRECTORY']}/support"
+    plain = json.dumps(made())
+    assert "whatsapp" not in plain
+    assert "WHATSAPP" not in plain
+
+
+def test_template_keeps_its_own_volumes_beside_that_of_an_account() -> None:
+    scratch = {"name": "scratch", "emptyDir": {}}
+    template = json.loads(json.dumps(TEMPLATE))
+    template["spec"]["volumes"] = [scratch]
+    template["spec"]["containers"][0]["volumeMounts"] = [{"name": "scratch", "mountPath": "/scratch"}]
+    media = WhatsAppMedia(account_name="support", media_id="1", original_key="whatsapp-media/support/x")
+    job = manifest("media-x", "work", replace(TASK, source=Source(whatsapp=media)), template, ttl_seconds=3600)
+    pod = job["spec"]["template"]["spec"]
+    assert [volume["name"] for volume in pod["volumes"]] == ["scratch", "whatsapp"]
+    assert [mount["name"] for mount in pod["containers"][0]["volumeMounts"]] == ["scratch", "whatsapp"]
+    assert template["spec"]["volumes"] == [scratch]
+
+
+def test_a_transcoder_is_told_what_its_container_may_use() -> None:
+    (container,) = made()["spec"]["template"]["spec"]["containers"]
+    sources = {each["name"]: each.get("valueFrom", {}).get("resourceFieldRef") for each in container["env"]}
+    for variable, resource in ((CPUS_VARIABLE, "limits.cpu"), (MEMORY_VARIABLE, "limits.memory")):
+        assert sources[variable] == {"containerName": CONTAINER, "resource": resource, "divisor": "1"}
