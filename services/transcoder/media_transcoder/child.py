@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from time import monotonic
 
-from media_transcoder import confine, image, probe, verify
+from media_transcoder import confine, imagefile, landlock, memory, probe, thumbhash, verify
 from media_transcoder.faults import media_error, present
 from media_transcoder.media import Media, Workplace
 from media_transcoder.messages import MESSAGE_CHARACTERS, Message, Outcome, Rendered, Request, dump, load
@@ -33,6 +33,7 @@ class Decoding:
     recognised: MediaType | None = None
     media: Media | None = None
     rendered: dict[str, Rendered] = field(default_factory=dict)
+    thumb_hash: str | None = None
     reported: float = 0.0
 
     @property
@@ -65,15 +66,15 @@ class Decoding:
             codecs=self.media.codecs,
         )
 
-    def report(self, stage: str, percent: float) -> None:
+    def report(self, stage: str, percent: float = 0.0, speed: float | None = None) -> None:
         """Send progress, at most about twice a second."""
         if monotonic() - self.reported >= _SECONDS_BETWEEN_LINES or percent == 0:
             self.reported = monotonic()
-            _send(Message(progress=Progress(stage=stage, percent=percent)))
+            _send(Message(progress=Progress(stage=stage, percent=percent, speed=speed)))
 
 
 def _recognise(work: Decoding) -> None:
-    work.report("probe", 0)
+    work.report("probe")
     work.recognised = probe.recognise(work.request.task, Path(work.request.file))
 
 
@@ -91,14 +92,18 @@ def _check(work: Decoding) -> None:
     probe.check(present(work.media), work.limits, work.request.size_bytes)
 
 
+def _weigh(work: Decoding) -> None:
+    memory.check(present(work.media), work.renditions)
+
+
 def _render(work: Decoding) -> None:
     media, wanted = present(work.media), work.renditions
     # Only the kind at hand is imported: ffmpeg-python costs as much as all else here.
     module = importlib.import_module(f"media_transcoder.{media.kind.lower()}")
-    work.report("render", 0)
+    work.report("render")
 
-    def report(percent: float) -> None:
-        work.report("render", (100 * len(work.rendered) + min(percent, 100.0)) / len(wanted))
+    def report(percent: float, speed: float | None = None) -> None:
+        work.report("render", (100 * len(work.rendered) + min(percent, 100.0)) / len(wanted), speed)
 
     place = Workplace(
         source=Path(work.request.file), directory=Path(work.request.directory), limits=work.limits, report=report
@@ -109,7 +114,7 @@ def _render(work: Decoding) -> None:
 
 
 def _verify(work: Decoding) -> None:
-    work.report("verify", 0)
+    work.report("verify")
     for rendition in work.renditions:
         made = work.rendered[rendition.name]
         if made.file is not None:
@@ -121,15 +126,23 @@ def _verified(work: Decoding, rendition: Rendition, made: Rendered) -> Rendered:
     return made
 
 
+def _hash(work: Decoding) -> None:
+    media, source, directory = present(work.media), Path(work.request.file), Path(work.request.directory)
+    made = [(rendition, work.rendered[rendition.name]) for rendition in work.renditions]
+    work.thumb_hash = thumbhash.of_media(media, source, made, directory)
+
+
 #: The whole of what the child does.
-STEPS: tuple[Callable[[Decoding], None], ...] = (_recognise, _confine, _probe, _check, _render, _verify)
+STEPS: tuple[Callable[[Decoding], None], ...] = (_recognise, _confine, _probe, _check, _weigh, _render, _verify, _hash)
 
 
 def main() -> int:
     """Decode one source; return 0 whenever there is an outcome to read."""
     if not confine.die_with_parent(signal.SIGKILL, int(sys.argv[1])):
         return 1
-    image.strict_warnings()
+    # Its directory is the scratch; what it imports from here on lies where programs do.
+    landlock.confine(Path.cwd())
+    imagefile.strict_warnings()
     work = Decoding(request=load(Request, sys.stdin.buffer.read()))
     try:
         for step in STEPS:
@@ -138,10 +151,10 @@ def main() -> int:
         failure = media_error(error)
         if failure.reason is Reason.INTERNAL:
             traceback.print_exc()
-        outcome = Outcome(source_info=work.source_info, reason=failure.reason, message=str(failure))
+        outcome = Outcome(source_info=work.source_info, reason=failure.reason, message=str(failure), log=failure.log)
     else:
         made = tuple(work.rendered[rendition.name] for rendition in work.renditions)
-        outcome = Outcome(source_info=work.source_info, renditions=made)
+        outcome = Outcome(source_info=work.source_info, renditions=made, thumb_hash=work.thumb_hash)
     _send(Message(outcome=outcome))
     return 0
 
@@ -151,7 +164,7 @@ def _tried(rendition: Rendition, make: Callable[[], Rendered]) -> Rendered:
     try:
         return make()
     except MediaError as error:
-        if not rendition.optional:
+        if not (rendition.optional or error.reason is Reason.NOT_APPLICABLE):
             raise
         return Rendered(name=rendition.name, reason=error.reason, message=str(error)[:MESSAGE_CHARACTERS])
 

@@ -7,7 +7,7 @@ import signal
 import sys
 
 from mediaasset.media import Kind
-from mediaasset.task import Limits
+from mediaasset.task import CPUS_VARIABLE, MEMORY_VARIABLE, Limits
 
 # prctl(2).
 _PR_SET_PDEATHSIG = 1
@@ -60,8 +60,20 @@ def limit(kind: Kind, limits: Limits, deadline_seconds: int) -> None:
 
 
 def cpu_count() -> int:
-    """Return how many CPUs this process may use."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    """Return how many CPUs this process may use: those it may run on, and no more than its container is given."""
+    available = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    return min(available, _whole(CPUS_VARIABLE) or available)
+
+
+def memory_bytes() -> int | None:
+    """Return how much memory the container may use, None where nobody says."""
+    return _whole(MEMORY_VARIABLE)
+
+
+def _whole(variable: str) -> int | None:
+    text = os.environ.get(variable, "")
+    # Zero is no limit, and what is no number was not written by the platform.
+    return int(text) or None if text.isdecimal() else None
 
 
 def _set(what: int, soft: int, hard: int | None = None) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
+from media_transcoder.complaints import clean
 from mediaasset.reasons import MediaError, Reason
 
 T = TypeVar("T")
@@ -37,7 +38,9 @@ def media_error(error: BaseException) -> MediaError:
     if isinstance(error, MediaError):
         return error
     if isinstance(error, MemoryError):
-        return MediaError(Reason.OUT_OF_MEMORY)
+        # What is refused is address space, of which a decoder gets as much as media within the limits can take (see
+        # confine.limit). A container that is short of memory refuses nothing: it kills.
+        return MediaError(Reason.LIMIT_EXCEEDED, "Decoding it takes more memory than media within the limits do.")
     reason = _BY_ERRNO.get(error.errno or 0) if isinstance(error, OSError) else None
     return MediaError(reason) if reason else MediaError(Reason.INTERNAL, f"{type(error).__name__}.")
 
@@ -54,7 +57,7 @@ def blaming(reason: Reason) -> Iterator[None]:
     except Exception as error:
         known = media_error(error)
         if known.reason is Reason.INTERNAL:
-            raise MediaError(reason) from error
+            raise MediaError(reason, log=(clean(f"{type(error).__name__}: {error}"),)) from error
         raise known from error
 
 

@@ -54,7 +54,7 @@ PHOTO = noise(200, 100)
         (b"", "a.jpg", Reason.EMPTY_SOURCE),
         (b"\0" * 5000, "a.bin", Reason.UNSUPPORTED_TYPE),
         (b"PK\x03\x04" + b"\0" * 26 + b"[Content_Types].xml" + b"x" * 99, "a.docx", Reason.UNDECODABLE),
-        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(2000), "a.doc", Reason.UNSUPPORTED_TYPE),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(2000), "a.doc", Reason.UNDECODABLE),
         (b"\0\0\0\x18ftypisom" + b"\0" * 500, "a.mp4", Reason.UNDECODABLE),
         (b"ID3" + b"\0" * 500, "a.mp3", Reason.UNDECODABLE),
     ],
@@ -215,7 +215,7 @@ def test_without_a_store_the_reason_is_still_told(bench: Bench, tmp_path: Path) 
 
 def test_the_deadline_ends_the_work(bench: Bench, tmp_path: Path) -> None:
     path = tmp_path / "in.mp4"
-    command = "ffmpeg -v error -f lavfi -i testsrc2=s=1280x720:d=20 -preset ultrafast -pix_fmt yuv420p"
+    command = "ffmpeg -v error -f lavfi -i testsrc2=s=1280x720:d=20 -preset ultrafast -pix_fmt yuv444p"
     subprocess.run([*command.split(), str(path)], check=True)
     task = bench.put(path)
     slow = tuple(replace(rendition, preset="slow") for rendition in task.renditions if rendition.name == "mp4")

@@ -14,8 +14,9 @@ import pytest
 from PIL import Image
 
 from bench import Bench
+from mediaasset.media import Kind
 from mediaasset.reasons import Reason
-from mediaasset.task import Task
+from mediaasset.task import Format, Rendition, Task
 
 
 def until(found: Callable[[], object], seconds: float = 30) -> None:
@@ -29,7 +30,8 @@ def until(found: Callable[[], object], seconds: float = 30) -> None:
 def long_task(bench: Bench, tmp_path: Path) -> Task:
     """A Task that keeps ffmpeg busy far longer than a test takes."""
     path = tmp_path / "in.mp4"
-    command = "ffmpeg -v error -f lavfi -i testsrc2=s=1280x720:d=40 -preset ultrafast -pix_fmt yuv420p"
+    # What browsers play would be remuxed, which is over at once.
+    command = "ffmpeg -v error -f lavfi -i testsrc2=s=1280x720:d=40 -preset ultrafast -pix_fmt yuv444p"
     subprocess.run([*command.split(), str(path)], check=True)
     task = bench.put(path)
     slow = [replace(rendition, preset="slow") for rendition in task.renditions if rendition.name == "mp4"]
@@ -61,6 +63,25 @@ def test_a_stop_in_the_middle_leaves_nothing(bench: Bench, long_task: Task) -> N
     until(lambda: gone(children))
 
 
+def test_a_stop_while_it_clears_up_leaves_nothing(bench: Bench) -> None:
+    buffer = io.BytesIO()
+    Image.new("RGB", (64, 48)).save(buffer, "PNG")
+    task = bench.put(buffer.getvalue())
+    many = tuple(Rendition(name=f"a{number}", kind=Kind.IMAGE, format=Format.JPEG) for number in range(32))
+    # The moment is short, so that not each of these stops meets it.
+    for attempt in range(1, 9):
+        process = bench.start(replace(task, attempt=attempt, renditions=many))
+        most = 0
+        while process.poll() is None:
+            count = sum(1 for _ in bench.scratch.glob("transcode-*/outputs/*"))
+            if count < most:
+                break
+            most = count
+        process.send_signal(signal.SIGTERM)
+        bench.end(process)
+        assert bench.is_clean()
+
+
 def test_a_killed_parent_takes_child_and_ffmpeg_along(bench: Bench, long_task: Task) -> None:
     process = bench.start(long_task)
     until(lambda: encoding(process))
@@ -85,7 +106,13 @@ def test_a_killed_child_means_too_little_memory(bench: Bench, long_task: Task) -
 
 
 def test_the_child_knows_no_secret_and_the_parent_shows_none(bench: Bench, long_task: Task) -> None:
-    secrets = {"AWS_SECRET_ACCESS_KEY": "hidden-value-1", "OTHER_TOKEN": "hidden-value-2"}
+    secrets = {
+        "AWS_SECRET_ACCESS_KEY": "hidden-value-1",
+        "OTHER_TOKEN": "hidden-value-2",
+        "MEDIA_REDIS_PASSWORD": "hidden-value-3",
+        "MEDIA_CPUS": "2",
+        "MEDIA_MEMORY_BYTES": "4294967296",
+    }
     process = bench.start(long_task, **secrets)
     until(lambda: encoding(process))
     children = family(process)
@@ -93,7 +120,8 @@ def test_the_child_knows_no_secret_and_the_parent_shows_none(bench: Bench, long_
     for child in children:
         content = Path(f"/proc/{child.pid}/environ").read_bytes()
         names = {entry.partition(b"=")[0] for entry in content.split(b"\0") if entry}
-        assert names <= {b"PATH", b"LANG", b"TMPDIR", b"LC_CTYPE"}
+        told = {b"MEDIA_CPUS", b"MEDIA_MEMORY_BYTES"}
+        assert names - {b"LC_CTYPE"} == {b"PATH", b"LANG", b"TMPDIR"} | told
         assert b"hidden-value" not in content + Path(f"/proc/{child.pid}/cmdline").read_bytes()
     decoder = children[0]
     limits = Path(f"/proc/{decoder.pid}/limits").read_text()
@@ -164,5 +192,5 @@ def _photo() -> bytes:
 def test_the_parent_imports_no_decoder() -> None:
     script = "import json, sys, media_transcoder.__main__; print(json.dumps(sorted(sys.modules)))"
     output = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True).stdout
-    heavy = {"PIL", "ffmpeg", "pydantic", "asyncio", "ssl", "http.client", "boto3", "structlog", "zipfile"}
+    heavy = {"PIL", "ffmpeg", "pydantic", "asyncio", "ssl", "http.client", "boto3", "structlog", "zipfile", "redis"}
     assert heavy & set(json.loads(output)) == set()
