@@ -1,6 +1,7 @@
 """The way that most programs make image renditions: everything anew for each of them. The measure for our own."""
 
 from pathlib import Path
+from typing import Any
 
 from PIL import Image, ImageOps
 
@@ -10,12 +11,26 @@ from mediaasset.task import Fit, Format, Rendition
 def render(source: Path, renditions: tuple[Rendition, ...], directory: Path) -> None:
     """Write each rendition by opening, fully decoding, transposing and resizing the source once more."""
     for rendition in renditions:
-        box = (rendition.width or 1, rendition.height or 1)
         with Image.open(source) as image:
-            upright = ImageOps.exif_transpose(image).convert("RGB")
-        if rendition.fit is Fit.COVER:
-            small = ImageOps.fit(upright, box, Image.Resampling.LANCZOS)
+            resized(ImageOps.exif_transpose(image), rendition).save(directory / rendition.name, **_options(rendition))
+
+
+def resized(image: Image.Image, rendition: Rendition) -> Image.Image:
+    """Return the pixels of a rendition, straight from full size: also what the quality of all outputs is held to."""
+    cut = ImageOps.fit if rendition.fit is Fit.COVER else ImageOps.contain
+    return cut(image, (rendition.width or image.width, rendition.height or image.height), Image.Resampling.LANCZOS)
+
+
+def _options(rendition: Rendition) -> dict[str, Any]:
+    if rendition.format is Format.WEBP:
+        return {"format": "WEBP", "quality": rendition.quality, "method": 4}
+    return {"format": "JPEG", "quality": rendition.quality, "subsampling": "4:2:0"}
+
+
+def copy(source: Path, path: Path) -> None:
+    """Decode an image once and encode it once, at full size and with the settings of an Original."""
+    with Image.open(source) as image:
+        if image.format == "JPEG":
+            image.save(path, "JPEG", quality=92, subsampling="4:2:0")
         else:
-            small = ImageOps.contain(upright, box, Image.Resampling.LANCZOS)
-        form = "WEBP" if rendition.format is Format.WEBP else "JPEG"
-        small.save(directory / rendition.name, form, quality=rendition.quality)
+            image.save(path, "PNG")

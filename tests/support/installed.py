@@ -74,12 +74,12 @@ class Installed(Service):
         template: Json = yaml.safe_load(config["data"]["pod.yaml"])
         return template
 
-    def apply(self, source: bytes | None = None, *, namespace: str = "shop", key: str = "", **spec: object) -> str:
-        """Apply an asset as a person with kubectl would, its source put into the store before; return its name."""
+    def apply(self, content: bytes | None = None, /, *, namespace: str = "shop", key: str = "", **spec: object) -> str:
+        """Apply an asset as a person with kubectl would, its content put into the store before; return its name."""
         name = f"e2e-{secrets.token_hex(6)}"
         key = key or f"uploads/{namespace}/{name}/source"
-        if source is not None:
-            self.put(key, source)
+        if content is not None:
+            self.put(key, content)
         body = {"source": {"object": {"key": key}}, "visibility": "Public", **spec}
         metadata = {"name": name, "namespace": namespace}
         self.cluster.apply({"apiVersion": API_VERSION, "kind": ASSET_KIND, "metadata": metadata, "spec": body})

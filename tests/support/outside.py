@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,8 +20,11 @@ from service import wait_for
 class Outside:
     """Runs `python -m media_operator` with the settings of the release, as often as a test wants."""
 
-    def __init__(self, media: Installed, proxy: Proxy, folder: Path) -> None:
-        self._media, self._folder = media, folder
+    def __init__(
+        self, media: Installed, proxy: Proxy, folder: Path, change: Callable[[Json], None] = lambda _: None
+    ) -> None:
+        """Take the release, the way to its API server, a folder, and what changes the template of its pods."""
+        self._media, self._folder, self._change = media, folder, change
         self._process: subprocess.Popen[bytes] | None = None
         self._log = folder / "operator.log"
         self._environment = self._settings(proxy.kubeconfig(folder / "kubeconfig"))
@@ -69,8 +72,9 @@ class Outside:
     def _settings(self, kubeconfig: Path) -> dict[str, str]:
         (container,) = deployment(self._media)["spec"]["template"]["spec"]["containers"]
         told = {each["name"]: each["value"] for each in container["env"] if "value" in each}
-        template = self._folder / "pod.yaml"
-        template.write_text(yaml.safe_dump(self._media.pod_template()))
+        template, pod = self._folder / "pod.yaml", self._media.pod_template()
+        self._change(pod)
+        template.write_text(yaml.safe_dump(pod))
         account = self._media.accounts["operator"]
         self._port = 18000 + os.getpid() % 1000
         own = {name: value for name, value in os.environ.items() if not name.startswith(("MEDIA_", "AWS_", "KUBE"))}
