@@ -16,8 +16,10 @@ import pytest
 
 import elsewhere
 import installed
+from apiproxy import Proxy
 from cluster import Cluster, Json
 from installed import Installed
+from outside import without_operator
 
 
 @pytest.fixture(scope="session")
@@ -46,6 +48,19 @@ def media(cluster: Cluster, facts: Json) -> Iterator[Installed]:
     release = installed.from_checkout(cluster, facts)
     yield release
     release.uninstall()
+
+
+@pytest.fixture(scope="module")
+def alone(media: Installed) -> Iterator[Installed]:
+    """Give the release without its operator."""
+    with without_operator(media):
+        yield media
+
+
+@pytest.fixture
+def proxy(alone: Installed) -> Iterator[Proxy]:
+    with Proxy(alone.cluster.kubeconfig).running() as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

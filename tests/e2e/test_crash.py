@@ -12,7 +12,7 @@ from apiproxy import Proxy
 from cluster import ASSETS
 from installed import WORK, Installed
 from mediaasset.names import GROUP, MANAGER, MANAGER_LABEL
-from outside import Outside, without_operator
+from outside import Outside
 from service import wait_for
 
 PHOTO = (Path(__file__).parents[1] / "data/photo.jpg").read_bytes()
@@ -21,19 +21,6 @@ JOBS = f"/namespaces/{WORK}/jobs$"
 STATUS = "/mediaassets/[^/]+/status$"
 FIRST_STATUS = ("PUT", STATUS, "")
 READY = r'"type":\s*"Ready",\s*"status":\s*"True"'
-
-
-@pytest.fixture(scope="module")
-def alone(media: Installed) -> Iterator[Installed]:
-    """Give the release without its operator."""
-    with without_operator(media):
-        yield media
-
-
-@pytest.fixture
-def proxy(alone: Installed) -> Iterator[Proxy]:
-    with Proxy(alone.cluster.kubeconfig).running() as running:
-        yield running
 
 
 @pytest.fixture

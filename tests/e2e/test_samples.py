@@ -12,14 +12,16 @@ from installed import Installed
 SAMPLES = Path(__file__).parents[2] / "manifests/samples"
 PHOTO = (Path(__file__).parents[1] / "data/photo.jpg").read_bytes()
 NAMESPACE = "default"
-READY = ["photo", "inline-renditions", "private", "retained", "video"]
+OF_A_PHOTO = ["photo", "inline-renditions", "private", "retained", "catalog-photo"]
+OF_A_CLIP = ["video", "whatsapp-video", "film"]
+READY = [*OF_A_PHOTO, *OF_A_CLIP]
 
 
 @pytest.mark.parametrize("name", READY)
 def test_sample_becomes_ready(media: Installed, clip: Path, name: str) -> None:
     text = (SAMPLES / f"{name}.yaml").read_text()
     key = yaml.safe_load(text)["spec"]["source"]["object"]["key"]
-    media.put(key, clip.read_bytes() if name == "video" else PHOTO)
+    media.put(key, clip.read_bytes() if name in OF_A_CLIP else PHOTO)
     media.cluster.kubectl("apply", "-n", NAMESPACE, "-f", str(SAMPLES / f"{name}.yaml"))
     assert media.ready(name, NAMESPACE)["status"]["conditions"]
     media.cluster.kubectl("delete", ASSETS, name, "-n", NAMESPACE)

@@ -1,0 +1,191 @@
+"""Every reason for which media cannot be had, made on the real cluster: as `kubectl get` shows it."""
+
+import io
+import subprocess
+import wave
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+import pytest
+from PIL import Image
+
+from apiproxy import Proxy
+from cluster import ASSETS, Json
+from installed import Installed
+from mediaasset.reasons import TABLE, Reason
+from outside import Outside
+
+PHOTO = (Path(__file__).parents[1] / "data/photo.jpg").read_bytes()
+ZEROS = "0" * 64
+
+
+def rendition(**fields: Any) -> dict[str, Any]:
+    return {"renditions": [{"name": "one", "for": "Image", "format": "JPEG", **fields}]}
+
+
+def small() -> bytes:
+    """Return a picture that no catalogue takes."""
+    target = io.BytesIO()
+    Image.new("RGB", (320, 240), "teal").save(target, "PNG")
+    return target.getvalue()
+
+
+def sound() -> bytes:
+    """Return a second of silence."""
+    target = io.BytesIO()
+    with wave.open(target, "wb") as file:
+        file.setparams((1, 2, 8000, 8000, "NONE", ""))
+        file.writeframes(bytes(16_000))
+    return target.getvalue()
+
+
+WHATSAPP = {"accountName": "nobody", "mediaID": "1", "messageID": "wamid.1", "timestamp": "2026-01-01T00:00:00Z"}
+
+#: What a person may do wrong: the bytes that are uploaded, the spec, and the reason with a word of its message.
+SOURCES: dict[Reason, tuple[bytes | None, Json, str]] = {
+    Reason.EMPTY_SOURCE: (b"", {}, "no bytes"),
+    Reason.SOURCE_NOT_FOUND: (None, {}, "does not exist"),
+    Reason.SOURCE_FORBIDDEN: (None, {"source": {"url": "http://169.254.169.254/latest/meta-data/"}}, "address"),
+    Reason.SOURCE_UNAUTHORIZED: (None, {"source": {"whatsapp": WHATSAPP}}, "whatsapp-nobody"),
+    Reason.SOURCE_MISMATCH: (
+        PHOTO,
+        {"source": {"object": {"key": "uploads/shop/reasons/photo", "sha256": ZEROS}}},
+        "sha256",
+    ),
+    Reason.UNSUPPORTED_TYPE: (b"MZ" + bytes(200), {}, "supported"),
+    Reason.TYPE_MISMATCH: (PHOTO, {"type": "Video"}, "Video"),
+    Reason.UNDECODABLE: (PHOTO[: len(PHOTO) // 2], {}, "damaged"),
+    Reason.INVALID_RENDITION: (sound(), rendition(**{"for": "Audio", "format": "MP3", "bitrate": 1_000_000}), "320"),
+    Reason.CHANNEL_RULE: (small(), rendition(channel="MetaCatalog"), "500"),
+    Reason.PROFILE_NOT_FOUND: (PHOTO, {"profileName": "nowhere"}, "nowhere"),
+}
+
+
+@pytest.fixture(scope="module")
+def applied(media: Installed) -> dict[Reason, str]:
+    """Apply one asset for each reason at once; return their names."""
+    names = {}
+    for reason, (source, spec, _) in SOURCES.items():
+        key = spec.get("source", {}).get("object", {}).get("key", "")
+        names[reason] = media.apply(source, key=key, **spec)
+    return names
+
+
+def check_stalled(media: Installed, name: str, reason: Reason, word: str) -> None:
+    """Hold what a person sees of a Stalled asset to the table."""
+    status = media.stalled(name)["status"]
+    head, line = media.cluster.kubectl("get", ASSETS, name, "-n", "shop").splitlines()
+    columns = dict(zip(head.split(), line.split(), strict=False))
+    assert (columns["READY"], columns["REASON"]) == ("False", reason)
+    (stalled,) = [each for each in status["conditions"] if each["type"] == "Stalled"]
+    assert word in stalled["message"], stalled["message"]
+    # What to do stands in it, and nothing of where we run.
+    assert stalled["message"].endswith(TABLE[reason].text) or reason is Reason.PROFILE_NOT_FOUND
+    assert "/tmp" not in stalled["message"]  # noqa: S108 - a path that must not be told
+    assert not status.get("url")
+    assert reason in media.cluster.kubectl("events", "-n", "shop", "--for", f"{ASSETS}/{name}")
+
+
+@pytest.mark.parametrize("reason", SOURCES)
+def test_what_a_person_can_mend_is_shown(media: Installed, applied: dict[Reason, str], reason: Reason) -> None:
+    check_stalled(media, applied[reason], reason, SOURCES[reason][2])
+
+
+def test_what_may_pass_is_tried_again_and_said_meanwhile(media: Installed) -> None:
+    # The address is one that sources may come from, and nobody listens there.
+    name = media.apply(source={"url": f"http://{urlsplit(media.s3.endpoint).hostname}:9/photo.jpg"})
+    media.cluster.kubectl(
+        "wait", f"{ASSETS}/{name}", "-n", "shop", "--for=jsonpath={.status.failedAttempts}=2", "--timeout=60s"
+    )
+    conditions = {each["type"]: each for each in media.asset(name)["status"]["conditions"]}
+    assert "Stalled" not in conditions
+    assert conditions["Ready"]["reason"] == Reason.SOURCE_UNAVAILABLE
+    media.cluster.kubectl("delete", ASSETS, name, "-n", "shop")
+
+
+class Machine(NamedTuple):
+    """What is wrong with the machine: a change of the pod template, settings of the operator, and the source."""
+
+    change: Callable[[Json], None] = lambda _: None
+    settings: Mapping[str, str] = MappingProxyType({})
+    source: Callable[[], bytes] = lambda: PHOTO
+
+
+def container(pod: Json) -> Json:
+    found: Json = pod["spec"]["containers"][0]
+    return found
+
+
+def told(pod: Json, name: str, value: str) -> None:
+    """Tell the transcoder another value of a variable."""
+    environment = container(pod)["env"]
+    container(pod)["env"] = [each for each in environment if each["name"] != name] + [{"name": name, "value": value}]
+
+
+def with_memory(limit: str) -> Callable[[Json], None]:
+    def change(pod: Json) -> None:
+        container(pod)["resources"]["limits"]["memory"] = limit
+        container(pod)["resources"]["requests"]["memory"] = limit
+
+    return change
+
+
+def with_little_scratch(pod: Json) -> None:
+    (scratch,) = [each for each in pod["spec"]["volumes"] if each["name"] == "scratch"]
+    scratch["emptyDir"] = {"medium": "Memory", "sizeLimit": "1Mi"}
+
+
+def large() -> bytes:
+    """Return a picture of 49 million pixels that is a small file."""
+    target = io.BytesIO()
+    Image.new("RGB", (7000, 7000), "teal").save(target, "PNG")
+    return target.getvalue()
+
+
+def long() -> bytes:
+    """Return a clip that takes a transcoder some seconds."""
+    source = ["-f", "lavfi", "-i", "testsrc2=size=1920x1080:rate=30:duration=20", "-c:v", "mpeg4", "-q:v", "3"]
+    command = ["ffmpeg", "-nostdin", "-v", "error", *source, "-f", "matroska", "pipe:1"]
+    return subprocess.run(command, check=True, capture_output=True, timeout=120).stdout
+
+
+MACHINES = {
+    Reason.NEEDS_LARGER_CLASS: Machine(with_memory("192Mi"), source=large),
+    Reason.OUT_OF_MEMORY: Machine(with_memory("16Mi")),
+    Reason.DEADLINE_EXCEEDED: Machine(settings={"MEDIA_OPERATOR_DEADLINE_SECONDS": "5"}, source=long),
+    Reason.DISK_FULL: Machine(with_little_scratch),
+    Reason.STORE_FORBIDDEN: Machine(lambda pod: told(pod, "AWS_SECRET_ACCESS_KEY", "another")),
+}
+
+
+@pytest.mark.parametrize("reason", MACHINES)
+def test_what_the_machine_lacks_is_shown(alone: Installed, proxy: Proxy, tmp_path: Path, reason: Reason) -> None:
+    machine = MACHINES[reason]
+    operator = Outside(alone, proxy, tmp_path, machine.change)
+    # What is tried again is said to be final after the first attempt here.
+    operator.start(MEDIA_OPERATOR_MAX_ATTEMPTS="1", **machine.settings)
+    try:
+        check_stalled(alone, alone.apply(machine.source()), reason, "")
+    finally:
+        assert operator.stop() == 0, operator.log
+
+
+def test_no_reason_of_a_transcoder_is_left_out() -> None:
+    elsewhere = {
+        # The other tests of retries, and of the transcoder itself.
+        Reason.INTERRUPTED,
+        Reason.INTERNAL,
+        Reason.INVALID_OUTPUT,
+        Reason.INVALID_TASK,
+        Reason.STORE_UNAVAILABLE,
+        # test_media.py, test_every_limit_is_held_and_named.
+        Reason.SOURCE_TOO_LARGE,
+        Reason.LIMIT_EXCEEDED,
+        # Above.
+        Reason.SOURCE_UNAVAILABLE,
+    }
+    codes = {reason for reason, rule in TABLE.items() if rule.exit_code is not None}
+    assert codes <= {*SOURCES, *MACHINES, *elsewhere}
