@@ -7,7 +7,6 @@ import re
 import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from uuid import NAMESPACE_OID, uuid5
 
 from mediaasset.media import by_mime
 
@@ -86,6 +85,9 @@ def whatsapp_original(account: str, sent: datetime, mime_type: str | None, uid: 
     It follows from the message alone, so that a retry writes the same key: `sent` is when it was sent, `mime_type` what
     the message announced.
     """
+    # Every transcoder imports this module at its start, and only the operator makes these names.
+    from uuid import NAMESPACE_OID, uuid5  # noqa: PLC0415
+
     media = by_mime(mime_type or "")
     kind, extension = (media.kind.lower(), media.extensions[0]) if media else ("other", "bin")
     day = sent.astimezone(UTC).strftime("%Y-%m-%d")

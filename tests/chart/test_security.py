@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from media_transcoder.addresses import is_allowed
+from media_transcoder.sources.addresses import is_allowed
 
 Json = dict[str, Any]
 Render = Callable[[str], list[Json]]

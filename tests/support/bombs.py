@@ -37,6 +37,13 @@ def png(width: int, height: int, *chunks: bytes, depth: int = 1) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + head + b"".join(chunks) + _chunk(b"IDAT", data) + _chunk(b"IEND", b"")
 
 
+def png_claiming() -> bytes:
+    """Return a PNG whose only data announces the 2 GiB that a chunk may have at most."""
+    content = png(8, 8)
+    at = content.index(b"IDAT") - 4
+    return content[:at] + struct.pack(">I", (1 << 31) - 1) + content[at + 4 :]
+
+
 def jpeg(side: int) -> bytes:
     content = bytearray(picture("JPEG"))
     at = content.index(b"\xff\xc0") + 5

@@ -18,8 +18,9 @@ from types import TracebackType
 from typing import Self
 
 # The modules that the child imports late.
-from media_transcoder import animation, audio, child, document, faults, image, video  # noqa: F401
+from media_transcoder import audio, child, document, faults, image, video  # noqa: F401
 from media_transcoder.messages import LINE_BYTES, Message, Outcome, Request, dump, load
+from media_transcoder.pictures import animation  # noqa: F401
 from mediaasset.reasons import Reason
 from mediaasset.task import Task
 

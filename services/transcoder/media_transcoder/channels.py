@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from media_transcoder.command import DEMUXERS, ffprobe
-from media_transcoder.imagefile import open_image
 from media_transcoder.messages import Rendered
+from media_transcoder.pictures.imagefile import open_image
 from mediaasset.media import Kind, by_mime
 from mediaasset.reasons import MediaError, Reason
 from mediaasset.task import Channel, Rendition

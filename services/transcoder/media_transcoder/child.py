@@ -14,10 +14,11 @@ from functools import partial
 from pathlib import Path
 from time import monotonic
 
-from media_transcoder import confine, imagefile, landlock, memory, probe, thumbhash, verify
+from media_transcoder import confine, landlock, memory, probe, verify
 from media_transcoder.faults import media_error, present
 from media_transcoder.media import Media, Workplace
 from media_transcoder.messages import MESSAGE_CHARACTERS, Message, Outcome, Rendered, Request, dump, load
+from media_transcoder.pictures import imagefile, thumbhash
 from mediaasset.media import MediaType
 from mediaasset.reasons import MediaError, Reason
 from mediaasset.task import Limits, Progress, Rendition, SourceInfo

@@ -13,7 +13,7 @@ from resource import RLIM_INFINITY, RLIMIT_CPU, RUSAGE_CHILDREN, getrlimit, getr
 from typing import Any
 
 from media_transcoder.complaints import Complaints, telling
-from media_transcoder.confine import die_with_parent
+from media_transcoder.confine import cpu_count, die_with_parent
 from media_transcoder.faults import of_signal
 from mediaasset.reasons import MediaError, Reason
 
@@ -44,16 +44,20 @@ _MAX_PROBE_BYTES = 4 * 1024 * 1024
 _BY_TEXT = {
     "No space left on device": Reason.DISK_FULL,
     "Disk quota exceeded": Reason.DISK_FULL,
-    "Cannot allocate memory": Reason.OUT_OF_MEMORY,
+    # Address space, as with Pillow (see faults.media_error); damaged sizes ask for the most of it.
+    "Cannot allocate memory": Reason.LIMIT_EXCEEDED,
     # x264's own words, after which ffmpeg speaks of an error in an external library.
-    "malloc of size": Reason.OUT_OF_MEMORY,
+    "malloc of size": Reason.LIMIT_EXCEEDED,
     "File too large": Reason.LIMIT_EXCEEDED,
 }
 
 
 def input_options(demuxers: str) -> dict[str, str]:
-    """Return the options that must stand before each input: what may open it, and that nothing else is opened."""
-    return {"format_whitelist": demuxers, "protocol_whitelist": "file"}
+    """Return the options that must stand before each input: what may open it, and that nothing else is opened.
+
+    Decoders start a thread for each CPU of the node if they are not told how many the container has.
+    """
+    return {"format_whitelist": demuxers, "protocol_whitelist": "file", "threads": str(cpu_count())}
 
 
 def ffprobe(path: Path, demuxers: str) -> dict[str, Any]:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from media_transcoder.bucket import Bucket
-from media_transcoder.incoming import Incoming, digest_of
 from media_transcoder.progress import Reporter
+from media_transcoder.sources.incoming import Incoming, digest_of
 from mediaasset import keys
 from mediaasset.media import Kind
 from mediaasset.reasons import MediaError, Reason
@@ -66,8 +66,8 @@ def _receive(task: Task, bucket: Bucket, into: Incoming) -> bool:
     if source.whatsapp is not None and _is_kept(source.whatsapp, bucket, into):
         return True
     # HTTP and TLS cost as much start-up time as all else together, and most sources lie in the store.
-    from media_transcoder import download, whatsapp  # noqa: PLC0415
-    from media_transcoder.connect import Way  # noqa: PLC0415
+    from media_transcoder.sources import download, whatsapp  # noqa: PLC0415
+    from media_transcoder.sources.connect import Way  # noqa: PLC0415
 
     way = Way(allowed_cidrs=task.allowed_cidrs, deadline=time.monotonic() + task.deadline_seconds)
     if source.whatsapp is not None:

@@ -11,11 +11,12 @@ from pathlib import Path
 
 from PIL import Image
 
-from media_transcoder import animation, compress
 from media_transcoder.confine import DEFAULT_MAX_PIXELS
 from media_transcoder.faults import blaming
-from media_transcoder.geometry import Size, scale_of, scaled
-from media_transcoder.imagefile import (
+from media_transcoder.media import Media, Work, Workplace
+from media_transcoder.pictures import animation, compress
+from media_transcoder.pictures.geometry import Size, scale_of, scaled
+from media_transcoder.pictures.imagefile import (
     REDUCING_GAP,
     fitted,
     frames_of,
@@ -25,7 +26,6 @@ from media_transcoder.imagefile import (
     orientation_of,
     turned,
 )
-from media_transcoder.media import Media, Work, Workplace
 from mediaasset.media import Kind
 from mediaasset.reasons import MediaError, Reason
 from mediaasset.task import Fit, Format, Limits, Rendition

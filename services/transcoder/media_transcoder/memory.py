@@ -9,8 +9,8 @@ import re
 from collections.abc import Sequence
 
 from media_transcoder.confine import MIB, cpu_count, memory_bytes
-from media_transcoder.geometry import scale_of
 from media_transcoder.media import Media
+from media_transcoder.pictures.geometry import scale_of
 from mediaasset.media import Kind
 from mediaasset.reasons import MediaError, Reason
 from mediaasset.task import Codec, Format, Rendition
@@ -91,8 +91,8 @@ def _image(media: Media, renditions: Sequence[Rendition]) -> float:
 def _film(media: Media, renditions: Sequence[Rendition], area: int) -> float:
     """Return how many pixels the frames hold that lie in memory at once: all sizes are encoded by one process."""
     # What finds out about films costs time to import, and is needed by whatever renders them.
-    from media_transcoder import conform, ladder  # noqa: PLC0415
-    from media_transcoder.filters import shape_of  # noqa: PLC0415
+    from media_transcoder.films import conform, ladder  # noqa: PLC0415
+    from media_transcoder.films.filters import shape_of  # noqa: PLC0415
 
     encoded: dict[tuple[int, int], int] = {}
     for rendition in renditions:

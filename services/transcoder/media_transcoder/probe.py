@@ -9,6 +9,7 @@ from media_transcoder import image, length
 from media_transcoder.command import DEMUXERS, ffprobe
 from media_transcoder.confine import DEFAULT_MAX_PIXELS
 from media_transcoder.faults import blaming
+from media_transcoder.films.whole import is_whole
 from media_transcoder.media import Media, Picture, Sound
 from mediaasset.media import SNIFF_BYTES, Kind, MediaType, by_file_name, sniff
 from mediaasset.reasons import MediaError, Reason
@@ -95,7 +96,10 @@ def probe(path: Path, recognised: MediaType, limits: Limits) -> Media:
         media = _streams(found, recognised)
         if media.kind is Kind.AUDIO:
             return length.measured(path, found, media, limits)
-        return media if media.duration_seconds else length.counted(path, found, media)
+        # A header that promises more than there is must not be believed, but held against what is made of the file.
+        if media.duration_seconds and (_is_all_used(media, found) or not is_whole(path, media.demuxers)):
+            return media
+        return length.counted(path, found, media)
 
 
 def check(media: Media, limits: Limits, size_bytes: int) -> None:
@@ -129,7 +133,6 @@ def _streams(found: dict[str, Any], recognised: MediaType) -> Media:
     audio = next((s for s in streams if s.get("codec_type") == "audio"), None)
     if video is None and audio is None:
         raise MediaError(Reason.UNDECODABLE, "The file holds neither moving pictures nor sound.")
-    duration = _number(found.get("format", {}).get("duration"))
     if video is not None and int(video["width"]) * int(video["height"]) > MAX_VIDEO_PIXELS:
         raise MediaError(Reason.LIMIT_EXCEEDED, f"A frame has more than {MAX_VIDEO_PIXELS} pixels.")
     sound = _sound(audio) if audio else None
@@ -146,7 +149,7 @@ def _streams(found: dict[str, Any], recognised: MediaType) -> Media:
         mime_type=mime,
         width=width,
         height=height,
-        duration_seconds=duration,
+        duration_seconds=_number(found.get("format", {}).get("duration")),
         has_exact_duration=recognised.mime not in _ESTIMATED,
         start_seconds=_seconds(found.get("format", {}).get("start_time")) or 0.0,
         bits_per_second=int(_number(found.get("format", {}).get("bit_rate")) or 0) or None,
@@ -160,6 +163,12 @@ def _streams(found: dict[str, Any], recognised: MediaType) -> Media:
         picture=_picture(video) if video else None,
         sound=sound,
     )
+
+
+def _is_all_used(media: Media, found: dict[str, Any]) -> bool:
+    """Tell whether no other stream could be the longest of the file, and no film as long as we make of it."""
+    others = (s for s in found["streams"] if s["index"] not in (media.video_stream, media.audio_stream))
+    return all(_is_picture(s) for s in others)
 
 
 def _picture(stream: dict[str, Any]) -> Picture:

@@ -8,11 +8,11 @@ from typing import Any
 from media_transcoder import channels
 from media_transcoder.command import DEMUXERS, ffprobe
 from media_transcoder.encode import MP3_SAMPLE_RATE, OPUS_SAMPLE_RATE, tolerance
-from media_transcoder.filters import has_zscale, needs_mapping, shape_of
-from media_transcoder.geometry import size_of
-from media_transcoder.imagefile import mime_of, open_image
+from media_transcoder.films.filters import has_zscale, needs_mapping, shape_of
 from media_transcoder.media import Media
 from media_transcoder.messages import Rendered
+from media_transcoder.pictures.geometry import size_of
+from media_transcoder.pictures.imagefile import mime_of, open_image
 from mediaasset.reasons import MediaError, Reason
 from mediaasset.task import Codec, Format, Rendition
 
@@ -125,7 +125,7 @@ def _tags(found: dict[str, Any]) -> set[str]:
 
 def _hls(media: Media, rendition: Rendition, rendered: Rendered, path: Path) -> None:
     # Both have ffmpeg-python behind them, which an image need not wait for.
-    from media_transcoder import ladder, playlist  # noqa: PLC0415
+    from media_transcoder.films import ladder, playlist  # noqa: PLC0415
 
     shapes = ladder.shapes(media, rendition)
     names = [*shapes, *(["audio"] if media.audio_stream is not None else [])]
@@ -154,7 +154,7 @@ def _hls(media: Media, rendition: Rendition, rendered: Rendered, path: Path) -> 
 
 
 def _storyboard(media: Media, rendition: Rendition, _: Rendered, path: Path) -> None:
-    from media_transcoder import storyboard  # noqa: PLC0415 - as above
+    from media_transcoder.films import storyboard  # noqa: PLC0415 - as above
 
     _require("list of files", sorted(each.name for each in path.iterdir()), ["index.vtt", "sprite.jpg"])
     width, height = storyboard.tile_size(media, rendition)

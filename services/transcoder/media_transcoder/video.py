@@ -5,13 +5,14 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 
-from media_transcoder import conform, ladder, mp4, poster, storyboard, verify
-from media_transcoder.conform import Packets
-from media_transcoder.filters import Shape, shape_of
-from media_transcoder.ladder import Rung
+from media_transcoder import verify
+from media_transcoder.films import conform, ladder, mp4, poster, storyboard
+from media_transcoder.films.conform import Packets
+from media_transcoder.films.filters import Shape, shape_of
+from media_transcoder.films.ladder import Rung
+from media_transcoder.films.mp4 import Encode
 from media_transcoder.media import Media, Work, Workplace
 from media_transcoder.messages import Rendered
-from media_transcoder.mp4 import Encode
 from mediaasset.reasons import MediaError, Reason
 from mediaasset.task import INDEX, Codec, Fit, Format, Rendition
 

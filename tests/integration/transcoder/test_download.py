@@ -17,10 +17,10 @@ import pytest
 from PIL import Image
 
 from bench import Bench
-from media_transcoder import connect, download
-from media_transcoder.connect import FetchError, Way
-from media_transcoder.incoming import Incoming
 from media_transcoder.progress import Reporter
+from media_transcoder.sources import connect, download
+from media_transcoder.sources.connect import FetchError, Way
+from media_transcoder.sources.incoming import Incoming
 from mediaasset.reasons import MediaError, Reason
 from mediaasset.task import Source, Task
 

@@ -57,6 +57,8 @@ REFUSED: dict[str, tuple[str, Callable[[], bytes], set[Reason]]] = {
     # Pixels: the header is enough to refuse them.
     "PNG of 900 MP": ("a.png", partial(bombs.png, 30_000, 30_000), {LIMIT}),
     "PNG of a long line": ("a.png", partial(bombs.png, 500_000_000, 1), {LIMIT}),
+    # What cannot be had is asked for in vain each time: no attempt after the first would be of use.
+    "PNG with a chunk of 2 GiB": ("a.png", bombs.png_claiming, {LIMIT}),
     "JPEG of 4 GP": ("a.jpg", partial(bombs.jpeg, 65_500), {LIMIT}),
     "GIF of 4 GP": ("a.gif", partial(bombs.gif, 65_535), {LIMIT}),
     "WebP of 268 MP": ("a.webp", bombs.webp, {LIMIT}),
@@ -91,7 +93,7 @@ BOUNDED: dict[str, tuple[str, Callable[[], bytes], set[Reason | None]]] = {
     "TS of 1,000 streams": ("a.ts", partial(bombs.programs, 1000), {LIMIT, DAMAGED}),
     "WAV of 4 GB at 8 kHz": ("a.wav", partial(bombs.claiming_wav, 8000), {None, LIMIT, DAMAGED}),
     "MKV with a packet in ten years": ("a.mkv", bombs.late_packet, {None, LIMIT, DAMAGED}),
-    "MP4 of 2^30 samples": ("a.mp4", partial(bombs.sample_table, 1 << 30), {LIMIT, DAMAGED, Reason.OUT_OF_MEMORY}),
+    "MP4 of 2^30 samples": ("a.mp4", partial(bombs.sample_table, 1 << 30), {LIMIT, DAMAGED}),
     "MP4 of a run of 2^30 samples": ("a.mp4", partial(bombs.fragment_run, 1 << 30), {None, LIMIT, DAMAGED}),
     "MP4 of 20,000 boxes in each other": ("a.mp4", partial(bombs.nested_boxes, 20_000), {DAMAGED}),
     "MKV of 20,000 elements in each other": ("a.mkv", partial(bombs.nested_elements, 2_000), {DAMAGED}),

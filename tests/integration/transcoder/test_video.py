@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from films import MP4, POSTER, clip, ffmpeg, ffprobe, frames, make, probed, times
+from films import HLS, MP4, POSTER, STORYBOARD, clip, ffmpeg, ffprobe, frames, make, probed, times
 from mediaasset.media import Kind
 from mediaasset.reasons import MediaError, Reason
 from mediaasset.task import Codec, Fit, Limits
@@ -247,6 +247,35 @@ def test_a_file_of_at_most_so_many_bytes(tmp_path: Path) -> None:
     assert isinstance(error, MediaError)
     assert error.reason is Reason.LIMIT_EXCEEDED
     assert "3000" in str(error)
+
+
+def test_a_short_film_that_may_be_large(tmp_path: Path) -> None:
+    source = clip(tmp_path / "in.mp4", "-c:v", "mpeg4", picture="testsrc2=s=320x180:r=25:d=0.2", sound="")
+    made = make(source, replace(MP4, max_bytes=200_000_000))
+    assert ffprobe(made["mp4"])["streams"][0]["level"] <= 41, "what phones decode"
+
+
+def test_what_a_browser_records_states_no_duration(tmp_path: Path) -> None:
+    noisy = "testsrc2=s=320x180:r=25:d=3,noise=alls=40:allf=t"
+    source = clip(tmp_path / "in.webm", "-c:v", "libvpx", "-deadline", "realtime", "-b:v", "4M", "-live", "1",
+                  picture=noisy, sound="sine=d=3.5")  # fmt: skip
+    assert "duration" not in ffprobe(source)["format"]
+    made = make(source, replace(MP4, max_bytes=150_000), HLS, STORYBOARD)
+    assert made.media.duration_seconds == pytest.approx(3.5, abs=0.1)
+    assert not made.media.has_exact_duration
+    assert 60_000 < made["mp4"].stat().st_size <= 150_000
+    assert made["hls"].is_dir()
+    assert made["storyboard"].is_dir()
+
+
+@pytest.mark.parametrize("name", ["in.mp4", "in.mov", "in.mkv"])
+def test_a_longer_stream_that_is_not_used(tmp_path: Path, name: str) -> None:
+    film = clip(tmp_path / "film.mp4", "-c:v", "mpeg4")
+    source = tmp_path / name
+    ffmpeg("-i", film, "-f", "lavfi", "-i", "sine=d=9", "-map", "0", "-map", "1", "-c:v", "copy", "-c:a", "aac", source)
+    made = make(source, MP4)
+    assert made.media.duration_seconds == pytest.approx(1, abs=0.1)
+    assert float(ffprobe(made["mp4"])["format"]["duration"]) == pytest.approx(1, abs=0.1)
 
 
 def test_av1(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from films import HLS, MP4, POSTER, STORYBOARD, Made, clip, ffmpeg, ffprobe, frames, keys, make, probed, times
-from media_transcoder import conform, playlist
+from media_transcoder.films import conform, playlist
 from media_transcoder.messages import Rendered
 from mediaasset.reasons import MediaError, Reason
 from mediaasset.task import Codec, Fit, Rendition
@@ -120,6 +120,17 @@ def test_the_top_is_encoded_where_key_frames_are_rare(tmp_path: Path) -> None:
     assert keys(made["mp4"]) == [0], "the MP4 itself is still copied"
     check_ladder(made, ["720", "480"])
     assert [round(each, 1) for each in playlist.read(made["hls"] / "720.m3u8").starts] == [0, 4, 8]
+
+
+@pytest.mark.parametrize(("name", "options"), [("in.mp4", PLAIN), ("in.ts", PLAIN), ("in.mkv", ("-c:v", "mpeg4"))])
+def test_pictures_that_begin_after_the_sound(tmp_path: Path, name: str, options: tuple[str, ...]) -> None:
+    late = ("-g", "50", "-filter:v", "setpts=PTS+1.5/TB")
+    made = make(clip(tmp_path / name, *options, *late, picture=FILM, sound="sine=d=10.5"), MP4, HLS)
+    for side in ("720", "480"):
+        found = playlist.read(made["hls"] / f"{side}.m3u8")
+        assert [round(segment.seconds, 1) for segment in found.segments] == [4, 4, 1]
+        # A frame of the sound's encoder more or less.
+        assert clock(found.file) - clock(made["hls"] / "audio.mp4") == pytest.approx(1.5, abs=0.05)
 
 
 def is_copy(made: Made, source: Path) -> bool:

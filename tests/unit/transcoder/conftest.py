@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from media_transcoder import image, imagefile, verify
+from media_transcoder import image, verify
 from media_transcoder.media import Workplace
+from media_transcoder.pictures import imagefile
 from mediaasset.media import Kind
 from mediaasset.task import Fit, Format, Limits, Rendition
 

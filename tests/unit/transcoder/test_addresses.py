@@ -1,6 +1,6 @@
 import pytest
 
-from media_transcoder.addresses import is_allowed
+from media_transcoder.sources.addresses import is_allowed
 
 FORBIDDEN = {
     "loopback": "127.0.0.1",

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from media_transcoder.geometry import centre, even_size_of, scale_of, scaled, size_of
+from media_transcoder.pictures.geometry import centre, even_size_of, scale_of, scaled, size_of
 from mediaasset.media import Kind
 from mediaasset.task import Fit, Format, Rendition
 

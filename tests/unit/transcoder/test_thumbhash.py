@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from media_transcoder import thumbhash
 from media_transcoder.media import Media
 from media_transcoder.messages import Rendered
+from media_transcoder.pictures import thumbhash
 from mediaasset.media import Kind
 from mediaasset.task import Fit, Format, Rendition
 from pictures import gps_exif, scene, stored

@@ -8,8 +8,8 @@ from typing import Any
 
 from media_transcoder.command import knows
 from media_transcoder.faults import present
-from media_transcoder.geometry import Size, even_size_of, size_of
 from media_transcoder.media import Media, Picture
+from media_transcoder.pictures.geometry import Size, even_size_of, size_of
 from mediaasset.task import Fit, Rendition
 
 #: Faster sources are thinned out: no screen that we write for shows more.

@@ -6,11 +6,11 @@ import ffmpeg
 from PIL import Image
 
 from media_transcoder import command
-from media_transcoder.filters import BT709, prepared
-from media_transcoder.geometry import Size
-from media_transcoder.ladder import moves
+from media_transcoder.films.filters import BT709, prepared
+from media_transcoder.films.ladder import moves
 from media_transcoder.media import Media, Workplace
 from media_transcoder.messages import Rendered
+from media_transcoder.pictures.geometry import Size
 from mediaasset.reasons import MediaError, Reason
 from mediaasset.task import INDEX, Format, Rendition
 

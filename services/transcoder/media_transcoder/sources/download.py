@@ -5,8 +5,8 @@ import re
 from datetime import timedelta
 from http import HTTPStatus
 
-from media_transcoder.connect import Answer, FetchError, Way, ask
-from media_transcoder.incoming import Incoming
+from media_transcoder.sources.connect import Answer, FetchError, Way, ask
+from media_transcoder.sources.incoming import Incoming
 from mediaasset.reasons import MediaError, Reason
 
 #: The pauses between tries, in seconds; one that gets further than all before it begins them anew. What outlasts them

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
-from media_transcoder.addresses import is_allowed
+from media_transcoder.sources.addresses import is_allowed
 from mediaasset.reasons import MediaError, Reason
 
 MAX_REDIRECTS = 3

@@ -4,13 +4,13 @@ from pathlib import Path
 
 from PIL import Image
 
-from media_transcoder import compress
 from media_transcoder.confine import DEFAULT_MAX_PIXELS
 from media_transcoder.faults import blaming
-from media_transcoder.geometry import Size, scale_of, scaled
-from media_transcoder.imagefile import WEBP_ALPHA, WEBP_FLAGS, fitted, loaded, open_image, orientation_of
 from media_transcoder.media import Media, Workplace
 from media_transcoder.messages import Rendered
+from media_transcoder.pictures import compress
+from media_transcoder.pictures.geometry import Size, scale_of, scaled
+from media_transcoder.pictures.imagefile import WEBP_ALPHA, WEBP_FLAGS, fitted, loaded, open_image, orientation_of
 from mediaasset.reasons import MediaError, Reason
 from mediaasset.task import Rendition
 

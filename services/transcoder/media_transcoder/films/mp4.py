@@ -10,11 +10,11 @@ import ffmpeg
 
 from media_transcoder import command
 from media_transcoder.confine import cpu_count
-from media_transcoder.conform import Packets
 from media_transcoder.encode import CLEAN, bounded, encode
-from media_transcoder.filters import Shape, shaped
+from media_transcoder.films.conform import Packets
+from media_transcoder.films.filters import Shape, shaped
+from media_transcoder.films.whole import is_whole
 from media_transcoder.media import Media, Workplace
-from media_transcoder.whole import is_whole
 from mediaasset.reasons import MediaError, Reason
 from mediaasset.task import Channel, Codec, Rendition
 
@@ -46,8 +46,8 @@ _TIMESCALE = 120_000
 #: What the container and the encoder's swings may take of a file that must not be larger than so much.
 _HEADROOM = 0.95
 _LOWEST_BITRATE = 10_000
-#: What level 4.1 of the Main profile allows (H.264, A.3.1). A short film of many bytes would be of a level that phones do
-#: not decode, or of a rate that no encoder takes.
+#: What level 4.1 of the Main profile allows (H.264, A.3.1). A short film of many bytes would be of a level that phones
+#: do not decode, or of a rate that no encoder takes.
 _HIGHEST_BITRATE = 50_000_000
 #: An output that ends so much before its source is looked at for a last frame that stays.
 _HELD_SECONDS = 0.5
@@ -122,7 +122,7 @@ def arguments(media: Media, encodes: Sequence[Encode], place: Workplace) -> list
             options |= _sound_options(media, each)
         outputs.append(ffmpeg.output(*streams, str(each.path), **options))
     if media.audio_stream is not None and not any(each.has_sound for each in encodes):
-        # The clock of a transport stream begins with the first stream that is used: let it be that of the sound's files.
+        # The clock of a transport stream begins with the first stream in use: let it be that of files with sound.
         outputs.append(ffmpeg.output(source[str(media.audio_stream)], "-", f="null", c="copy"))
     compiled: list[str] = ffmpeg.merge_outputs(*outputs).compile(overwrite_output=True)
     return compiled

@@ -6,10 +6,10 @@ from typing import Any
 
 from PIL import Image
 
-from media_transcoder import colour, imagefile
 from media_transcoder.faults import blaming
 from media_transcoder.media import Media
 from media_transcoder.messages import Rendered
+from media_transcoder.pictures import colour, imagefile
 from mediaasset.reasons import MediaError, Reason
 from mediaasset.task import Format, Rendition
 

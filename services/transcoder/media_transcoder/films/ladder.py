@@ -8,12 +8,13 @@ from typing import Any
 
 import ffmpeg
 
-from media_transcoder import command, playlist
-from media_transcoder.conform import Packets
+from media_transcoder import command
 from media_transcoder.encode import CLEAN
-from media_transcoder.filters import Shape, shape_of
-from media_transcoder.geometry import Size
+from media_transcoder.films import playlist
+from media_transcoder.films.conform import Packets
+from media_transcoder.films.filters import Shape, shape_of
 from media_transcoder.media import Media
+from media_transcoder.pictures.geometry import Size
 from mediaasset.task import INDEX, Format, Rendition
 
 SEGMENT_SECONDS = 4
@@ -87,7 +88,7 @@ def package(rungs: Sequence[Rung], directory: Path, *, has_sound: bool) -> None:
     outputs = [_output(source["v:0"], directory, rung.name) for source, rung in zip(inputs, rungs, strict=True)]
     if has_sound:
         outputs.append(_output(inputs[0]["a:0"], directory, _SOUND))
-    # The clock of each file would be set to its own first picture, and what begins after the sound would come too early.
+    # The clock of each file would begin with its own first picture: too early, where the sound begins before it.
     merged = ffmpeg.merge_outputs(*outputs).global_args("-copyts")
     command.ffmpeg(merged.compile(overwrite_output=True), lambda *_: None)
     (directory / INDEX[Format.HLS]).write_text(_master([rung.name for rung in rungs], directory, has_sound=has_sound))

@@ -6,7 +6,7 @@ from pathlib import Path
 import ffmpeg
 
 from media_transcoder import command, image
-from media_transcoder.filters import BT709, prepared
+from media_transcoder.films.filters import BT709, prepared
 from media_transcoder.media import Media, Workplace
 from media_transcoder.messages import Rendered
 from mediaasset.reasons import MediaError, Reason

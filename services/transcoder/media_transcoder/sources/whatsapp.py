@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from media_transcoder.connect import Answer, FetchError, Way, ask
-from media_transcoder.download import download
-from media_transcoder.incoming import Incoming, digest_of
+from media_transcoder.sources.connect import Answer, FetchError, Way, ask
+from media_transcoder.sources.download import download
+from media_transcoder.sources.incoming import Incoming, digest_of
 from mediaasset.names import whatsapp_secret
 from mediaasset.reasons import MediaError, Reason
 from mediaasset.task import GRAPH_VARIABLE, WHATSAPP_VARIABLE, WhatsAppMedia

@@ -11,10 +11,10 @@ from typing import Any
 # are also what most renditions are written with; the others are imported when a file is of their format.
 from PIL import Image, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
-from media_transcoder import colour
 from media_transcoder.confine import DEFAULT_MAX_PIXELS
 from media_transcoder.faults import blaming
-from media_transcoder.geometry import Size, centre, size_of
+from media_transcoder.pictures import colour
+from media_transcoder.pictures.geometry import Size, centre, size_of
 from mediaasset.media import SNIFF_BYTES, sniff
 from mediaasset.reasons import MediaError, Reason
 from mediaasset.task import Fit, Rendition

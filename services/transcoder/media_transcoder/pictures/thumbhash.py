@@ -11,11 +11,11 @@ from fractions import Fraction
 from operator import mul
 from pathlib import Path
 
-from media_transcoder import imagefile
 from media_transcoder.faults import blaming
-from media_transcoder.geometry import scaled
 from media_transcoder.media import Media
 from media_transcoder.messages import Rendered
+from media_transcoder.pictures import imagefile
+from media_transcoder.pictures.geometry import scaled
 from mediaasset.media import Kind
 from mediaasset.reasons import Reason
 from mediaasset.task import Fit, Format, Rendition

@@ -11,7 +11,7 @@ from pathlib import Path
 from media_transcoder.command import packets
 from media_transcoder.encode import tolerance
 from media_transcoder.faults import present
-from media_transcoder.filters import MAX_FRAME_RATE, needs_mapping, shape_of
+from media_transcoder.films.filters import MAX_FRAME_RATE, needs_mapping, shape_of
 from media_transcoder.media import Media
 from mediaasset.reasons import MediaError, Reason
 from mediaasset.task import Codec, Rendition
