@@ -27,6 +27,10 @@ CONTAINER = "transcoder"
 #: How often a Job replaces a pod that failed for a reason of the kind `pod`.
 BACKOFF_LIMIT = 2
 
+#: The deadline of the Job, which counts from before the pod is scheduled, comes so much after that of its transcoder:
+#: who is ended by the platform cannot say any more how far it was.
+_START_SECONDS = 60
+
 _TERMINATION_LOG = "/dev/termination-log"
 _WHATSAPP_DIRECTORY = "/var/run/media-operator/whatsapp"
 #: podFailurePolicy takes no more exit codes than these; the table has fewer.
@@ -52,7 +56,7 @@ def manifest(name: str, namespace: str, task: Task, template: Mapping[str, Any],
         "metadata": {"name": name, "namespace": namespace, "labels": labels, "annotations": annotations},
         "spec": {
             "backoffLimit": BACKOFF_LIMIT,
-            "activeDeadlineSeconds": task.deadline_seconds,
+            "activeDeadlineSeconds": task.deadline_seconds + _START_SECONDS,
             "ttlSecondsAfterFinished": ttl_seconds,
             # Never two pods of one Job at a time while both can be helped.
             "podReplacementPolicy": "Failed",

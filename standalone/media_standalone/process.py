@@ -29,6 +29,9 @@ from mediaasset.task import (
 
 _LOG = structlog.get_logger(__name__)
 
+#: Where the certificate authorities are that a source's server, or a proxy before it, is trusted by.
+_TRUST = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+
 _LINE_BYTES = 64 * 1024
 _TAIL_LINES = 20
 #: How long the pipes may stay open after the process group is gone, in seconds: only a stray grandchild holds them.
@@ -96,6 +99,7 @@ class Runner:
             POD_VARIABLE: pod,
             DIE_WITH_PARENT_VARIABLE: "1",
         }
+        environment |= {name: os.environ[name] for name in _TRUST if name in os.environ}
         if task.source.whatsapp:
             environment[WHATSAPP_VARIABLE] = str(self.accounts or "")
             environment[GRAPH_VARIABLE] = os.environ.get(GRAPH_VARIABLE, "")

@@ -7,7 +7,7 @@ from functools import partial
 import ffmpeg
 
 from media_transcoder.command import input_options
-from media_transcoder.encode import CLEAN, MP3_SAMPLE_RATE, OPUS_SAMPLE_RATE, bounded, encode
+from media_transcoder.encode import CLEAN, MP3_SAMPLE_RATE, OPUS_SAMPLE_RATE, bounded, encode, panning
 from media_transcoder.media import Media, Work, Workplace
 from media_transcoder.messages import Rendered
 from mediaasset.reasons import MediaError, Reason
@@ -58,8 +58,6 @@ _CODECS = {
     ),
 }
 
-#: ffmpeg knows how the speakers stand for so many channels without being told (libavutil's default layouts).
-_MAX_PLACED_CHANNELS = 8
 #: Containers that place each packet in time: what is missing between two becomes silence.
 _TIMED = ("mov", "matroska")
 
@@ -85,10 +83,8 @@ def arguments(media: Media, rendition: Rendition, place: Workplace, bitrate: int
     sound = ffmpeg.input(str(place.source), **input_options(media.demuxers))[str(media.audio_stream)]
     if media.demuxers in _TIMED:
         sound = sound.filter("aresample", **{"async": 1})
-    if media.channels is not None and media.channels > _MAX_PLACED_CHANNELS:
-        # Nobody says where they stand: they go to the left and the right in turn, none louder than another.
-        sides = ("+".join(f"c{channel}" for channel in range(side, media.channels, 2)) for side in (0, 1))
-        sound = sound.filter("pan", "stereo|" + "|".join(f"c{at}<{side}" for at, side in enumerate(sides)))
+    if pan := panning(media.channels):
+        sound = sound.filter("pan", pan)
     output = ffmpeg.output(
         sound,
         str(place.directory / rendition.name),

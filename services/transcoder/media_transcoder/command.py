@@ -53,11 +53,16 @@ _BY_TEXT = {
 
 
 def input_options(demuxers: str) -> dict[str, str]:
-    """Return the options that must stand before each input: what may open it, and that nothing else is opened.
+    """Return the options that must stand before each input of ffmpeg.
 
-    Decoders start a thread for each CPU of the node if they are not told how many the container has.
+    They are what may open it, and that nothing else is opened. Decoders start a thread for each CPU of the node if they
+    are not told how many the container has.
     """
-    return {"format_whitelist": demuxers, "protocol_whitelist": "file", "threads": str(cpu_count())}
+    return _guards(demuxers) | {"threads": str(cpu_count())}
+
+
+def _guards(demuxers: str) -> dict[str, str]:
+    return {"format_whitelist": demuxers, "protocol_whitelist": "file"}
 
 
 def ffprobe(path: Path, demuxers: str) -> dict[str, Any]:
@@ -109,7 +114,7 @@ def knows(kind: str, name: str) -> bool:
 
 
 def _ffprobe(demuxers: str) -> list[str]:
-    options = [word for name, value in input_options(demuxers).items() for word in (f"-{name}", value)]
+    options = [word for name, value in _guards(demuxers).items() for word in (f"-{name}", value)]
     return ["ffprobe", "-v", "error", *options]
 
 

@@ -16,6 +16,9 @@ MP3_SAMPLE_RATE = 44_100
 #: Opus is made at this rate, whatever it came from (RFC 7845, 5.1).
 OPUS_SAMPLE_RATE = 48_000
 
+#: ffmpeg knows how the speakers stand for so many channels without being told (libavutil's default layouts).
+_MAX_PLACED_CHANNELS = 8
+
 #: How far the length of an output may be off: containers round, and encoders add a frame before and after.
 _TOLERANCE_SECONDS = 1.0
 _TOLERANCE_SHARE = 0.05
@@ -24,6 +27,17 @@ _TOLERANCE_SHARE = 0.05
 def tolerance(seconds: float) -> float:
     """Return by how many seconds something of this length may be off."""
     return max(_TOLERANCE_SECONDS, _TOLERANCE_SHARE * seconds)
+
+
+def panning(channels: int | None) -> str:
+    """Return ffmpeg's arguments of `pan` for more channels than it knows the places of, empty for what it can place.
+
+    Nobody says where they stand: they go to the left and the right in turn, none louder than another.
+    """
+    if channels is None or channels <= _MAX_PLACED_CHANNELS:
+        return ""
+    sides = ("+".join(f"c{channel}" for channel in range(side, channels, 2)) for side in (0, 1))
+    return "stereo|" + "|".join(f"c{at}<{side}" for at, side in enumerate(sides))
 
 
 def bounded(limits: Limits) -> dict[str, int]:

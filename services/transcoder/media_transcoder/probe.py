@@ -96,6 +96,8 @@ def probe(path: Path, recognised: MediaType, limits: Limits) -> Media:
         media = _streams(found, recognised)
         if media.kind is Kind.AUDIO:
             return length.measured(path, found, media, limits)
+        if media.streams > MAX_STREAMS:
+            return media  # `check` refuses it; nothing of it need be counted.
         # A header that promises more than there is must not be believed, but held against what is made of the file.
         if media.duration_seconds and (_is_all_used(media, found) or not is_whole(path, media.demuxers)):
             return media
@@ -130,7 +132,9 @@ def _document(path: Path, recognised: MediaType) -> MediaType:
 def _streams(found: dict[str, Any], recognised: MediaType) -> Media:
     streams: list[dict[str, Any]] = found.get("streams", [])
     video = next((s for s in streams if s.get("codec_type") == "video" and not _is_picture(s)), None)
-    audio = next((s for s in streams if s.get("codec_type") == "audio"), None)
+    sounds = [s for s in streams if s.get("codec_type") == "audio"]
+    # What is only announced, or is of a codec that nobody knows, gives way to what can be heard.
+    audio = next((s for s in sounds if _is_heard(s)), sounds[0] if sounds else None)
     if video is None and audio is None:
         raise MediaError(Reason.UNDECODABLE, "The file holds neither moving pictures nor sound.")
     if video is not None and int(video["width"]) * int(video["height"]) > MAX_VIDEO_PIXELS:
@@ -222,6 +226,11 @@ def _rotation(stream: dict[str, Any]) -> int:
 
 def _is_picture(stream: dict[str, Any]) -> bool:
     return bool(stream.get("disposition", {}).get("attached_pic"))
+
+
+def _is_heard(stream: dict[str, Any]) -> bool:
+    """Tell whether ffprobe knows the codec of a sound, and found some of it."""
+    return "codec_name" in stream and _number(stream.get("sample_rate")) is not None
 
 
 def _number(text: Any) -> float | None:

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import pytest
 from PIL import Image
@@ -39,8 +39,8 @@ class Handler(BaseHTTPRequestHandler):
             self._answer(302, b"", Location=unquote(rest))
         elif name == "loop":
             self._answer(302, b"", Location="/loop")
-        elif name == "gzip":
-            self._answer(200, PHOTO, **{"Content-Encoding": "gzip"})
+        elif name == "encoded":
+            self._answer(200, PHOTO, **{"Content-Encoding": rest})
         elif name == "announced":
             self._answer(200, PHOTO, **{"Content-Length": rest})
         elif name == "endless":
@@ -93,6 +93,14 @@ def test_a_url_inside_an_allowed_range_is_fetched(bench: Bench, server: Threadin
     assert len(asked(server)) == 2
 
 
+def test_a_redirect_to_a_name_that_is_not_ascii_is_followed(bench: Bench, server: ThreadingHTTPServer) -> None:
+    # Servers send the bytes of the name as they are, in UTF-8, though a header should be ASCII.
+    raw = "/señal.jpg".encode().decode("latin-1")
+    ended = bench.run(task_for(bench, server, f"raw/{quote(raw)}"))
+    assert ended.code == 0, ended.log
+    assert asked(server)[1] == "/se%C3%B1al.jpg"
+
+
 def test_without_the_range_loopback_is_forbidden_and_never_asked(bench: Bench, server: ThreadingHTTPServer) -> None:
     for host in ("127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "0x7f000001", "127.1"):
         task = replace(task_for(bench, server, "photo.jpg", host=host), allowed_cidrs=())
@@ -124,7 +132,8 @@ def test_a_redirect_is_checked_like_the_first_address(bench: Bench, server: Thre
         ("status/500", Reason.SOURCE_UNAVAILABLE),
         ("status/503", Reason.SOURCE_UNAVAILABLE),
         ("status/204", Reason.SOURCE_UNAVAILABLE),
-        ("gzip", Reason.SOURCE_UNAVAILABLE),
+        ("encoded/gzip", Reason.SOURCE_UNAVAILABLE),
+        ("encoded/br", Reason.SOURCE_UNAVAILABLE),
         ("loop", Reason.SOURCE_FORBIDDEN),
         ("to/file:!!!etc!passwd", Reason.SOURCE_FORBIDDEN),
         ("to/http:!!user:word@127.0.0.1!", Reason.SOURCE_FORBIDDEN),
@@ -141,6 +150,18 @@ def test_what_a_server_answers_has_its_reason(
     assert ended.reason is reason, ended.log
     assert bench.objects("media/") == []
     assert len(asked(server)) <= 4
+
+
+@pytest.mark.parametrize("name", ["aws-chunked", "binary", "identity"])
+def test_an_encoding_that_is_no_compression_is_none(bench: Bench, server: ThreadingHTTPServer, name: str) -> None:
+    ended = bench.run(task_for(bench, server, f"encoded/{name}"))
+    assert ended.code == 0, ended.log
+
+
+def test_a_name_that_is_none_is_said_to_be_so(bench: Bench, server: ThreadingHTTPServer) -> None:
+    ended = bench.run(task_for(bench, server, "photo.jpg", host="shop..example"))
+    assert ended.reason is Reason.SOURCE_UNAVAILABLE
+    assert "host name of the source could not be resolved" in ended.log
 
 
 def test_a_body_without_an_end_is_counted(bench: Bench, server: ThreadingHTTPServer) -> None:

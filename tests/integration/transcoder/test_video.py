@@ -82,13 +82,15 @@ def test_hdr_becomes_sdr(tmp_path: Path, transfer: str) -> None:
     sdr += ":color_primaries=bt709:color_trc=bt709:colorspace=bt709"
     hdr = f"zscale=t=linear:npl=203,format=gbrpf32le,zscale=t={transfer}:p=2020:m=2020_ncl:r=limited:npl=203"
     source = clip(tmp_path / "in.mp4", "-vf", f"{sdr},{hdr},format=yuv420p10", "-c:v", "libx265", "-x265-params",
-                  f"lossless=1:log-level=none:colorprim=bt2020:transfer={transfer}:colormatrix=bt2020nc:range=limited",
+                  f"lossless=1:log-level=none:colorprim=bt2020:transfer={transfer}:colormatrix=bt2020nc:range=limited:"
+                  "master-display=G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,1):max-cll=1000,400",
                   picture=BARS, sound="")  # fmt: skip
     made = make(source, replace(MP4, crf=5), POSTER)
     assert made.media.picture is not None
     assert made.media.picture.transfer == transfer
     stream = ffprobe(made["mp4"])["streams"][0]
     assert [stream[f"color_{part}"] for part in ("space", "transfer", "primaries")] == ["bt709"] * 3
+    assert "side_data_list" not in stream, "from ffmpeg 7.1 on, x264 writes what the mastering display was like"
     for name in ("mp4", "poster"):
         found = patches(made[name])
         assert np.abs(found[3:5] - PATCHES[3:5]).max() <= 8, "dark and middle tones stay"
@@ -296,3 +298,39 @@ def test_the_first_film_and_not_the_cover(tmp_path: Path) -> None:
     made = make(tmp_path / "in.mp4", MP4)
     assert made.media.kind is Kind.VIDEO
     assert ffprobe(made["mp4"])["streams"][0]["width"] == 320
+
+
+def test_sound_that_is_only_announced_or_of_no_known_codec_gives_way(tmp_path: Path) -> None:
+    two = ("-f", "lavfi", "-i", "sine=f=900", "-map", "0", "-map", "1", "-map", "2", "-t", "1", "-c:v", "mpeg2video")
+    content = clip(tmp_path / "all.ts", *two, "-c:a", "ac3", "-streamid", "1:300").read_bytes()
+    packets = [content[at : at + 188] for at in range(0, len(content), 188)]
+    heard = (packet for packet in packets if int.from_bytes(packet[1:3], "big") & 0x1FFF != 300)
+    (tmp_path / "in.ts").write_bytes(b"".join(heard))
+    before, _, after = clip(tmp_path / "all.mp4", *two, "-c:a", "aac").read_bytes().partition(b"mp4a")
+    (tmp_path / "in.mp4").write_bytes(before + b"zzzz" + after.replace(b"esds", b"zzzz", 1))
+    for name in ("in.ts", "in.mp4"):
+        made = make(tmp_path / name, MP4)
+        assert made.media.audio_stream == 2
+        assert [stream["codec_name"] for stream in ffprobe(made["mp4"])["streams"]] == ["h264", "aac"]
+
+
+def test_more_channels_than_have_places_become_two(tmp_path: Path) -> None:
+    (tmp_path / "sound.raw").write_bytes(np.random.default_rng(1).bytes(10 * 2 * 48_000))
+    clip(tmp_path / "in.mov", "-f", "s16le", "-ar", "48000", "-ac", "10", "-i", str(tmp_path / "sound.raw"),
+         "-map", "0", "-map", "1", "-c:v", "mpeg4", "-c:a", "pcm_s16le", sound="")  # fmt: skip
+    made = make(tmp_path / "in.mov", MP4)
+    assert made.media.channels == 10
+    assert ffprobe(made["mp4"])["streams"][1]["channels"] == 2
+
+
+def test_a_still_of_what_cannot_be_found_by_time(tmp_path: Path) -> None:
+    clip(tmp_path / "film.mp4", "-c:v", "libx264", "-pix_fmt", "yuv420p", "-c:a", "aac")
+    ffmpeg("-i", tmp_path / "film.mp4", "-c", "copy", "-output_ts_offset", "-0.5", "-avoid_negative_ts", "disabled",
+           tmp_path / "in.mkv")  # fmt: skip
+    assert make(tmp_path / "in.mkv", MP4, POSTER)["poster"].stat().st_size
+
+
+def test_a_trimmed_film_whose_key_frame_is_hidden_has_a_storyboard(tmp_path: Path) -> None:
+    clip(tmp_path / "film.mp4", "-c:v", "libx264", "-pix_fmt", "yuv420p", "-c:a", "aac")
+    ffmpeg("-ss", "0.5", "-i", tmp_path / "film.mp4", "-c", "copy", tmp_path / "in.mp4")
+    assert ".jpg#xywh=0,0," in (make(tmp_path / "in.mp4", STORYBOARD)["storyboard"] / "index.vtt").read_text()

@@ -1,6 +1,8 @@
 """Every format and kind of image that is taken in shows what was drawn into it, upright."""
 
 import io
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -169,6 +171,32 @@ def test_only_the_first_picture_of_an_mpo_counts(render: Render, tmp_path: Path)
     assert all(shows(output, picture) for output in outputs.values())
 
 
+CHUNKS = {
+    "a drawing of 2 MB": ("zTXt", b"mxfile\0\0" + zlib.compress(bytes(range(1, 251)) * 8000)),
+    "XMP of 2 MB": ("iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + zlib.compress(b"x" * 2_000_000)),
+    "an animation of no frames": ("acTL", bytes(8)),
+}
+
+
+@pytest.mark.parametrize(("name", "content"), CHUNKS.values(), ids=CHUNKS.keys())
+def test_what_surrounds_the_pixels_of_a_png_does_not_spoil_them(
+    render: Render, tmp_path: Path, name: str, content: bytes
+) -> None:
+    picture = scene(60, 40)
+    around = {name: content}
+    (tmp_path / "source").write_bytes(png(np.asarray(picture), 8, 2, interlaced=False, **around))
+    assert distance(render(tmp_path / "source", PNG)["png"], picture) == 0
+
+
+def test_a_large_profile_of_a_png_is_applied(render: Render, tmp_path: Path) -> None:
+    # The space of Display P3 without its gamma; real ones are as long by their tables.
+    profile = rgb_profile(DISPLAY_P3, np.linspace(0, 1, 256).tolist()).ljust(2_000_000, b"\0")
+    grey = np.full((40, 60, 3), 55)
+    (tmp_path / "source").write_bytes(png(grey, 8, 2, iCCP=b"tables\0\0" + zlib.compress(profile)))
+    # 55 / 255 of linear light in the curve of sRGB.
+    assert rgb(render(tmp_path / "source", PNG)["png"])[20, 30] == pytest.approx([128, 128, 128], abs=1)
+
+
 #: Colour type and depth of all kinds of PNG (3rd edition, table 11.1), with the number of channels.
 PNGS = [(0, depth, 1) for depth in (1, 2, 4, 8, 16)] + [
     (2, 8, 3),
@@ -228,6 +256,17 @@ def test_one_colour_of_a_png_may_be_transparent(render: Render, tmp_path: Path, 
     (tmp_path / "source").write_bytes(png(samples, depth, kind, tRNS=name))
     output = np.asarray(render(tmp_path / "source", PNG)["png"])
     assert np.array_equal(output[..., 3] == 0, (samples == samples[0, 0]).all(axis=-1))
+
+
+@pytest.mark.parametrize(("alpha", "expected"), [(0, 255), (128, 128)])
+def test_the_alpha_of_a_bmp_counts_if_there_is_any(render: Render, tmp_path: Path, alpha: int, expected: int) -> None:
+    body = bytes([30, 20, 10, alpha]) * 12
+    # BITMAPV4HEADER: 4 x 3 pixels of 32 bits, with masks for red, green, blue and alpha.
+    head = struct.pack("<IiiHHIIiiII", 108, 4, 3, 1, 32, 3, len(body), 2835, 2835, 0, 0)
+    head += struct.pack("<IIII4s48x", 0xFF0000, 0xFF00, 0xFF, 0xFF000000, b"BGRs")
+    (tmp_path / "source").write_bytes(b"BM" + struct.pack("<IHHI", 122 + len(body), 0, 0, 122) + head + body)
+    pixel = render(tmp_path / "source", PNG)["png"].convert("RGBA").getpixel((2, 1))
+    assert pixel == pytest.approx((10, 20, 30, expected), abs=1)
 
 
 SAVED = {

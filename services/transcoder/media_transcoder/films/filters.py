@@ -94,6 +94,9 @@ def prepared(source: Any, media: Media, size: Size) -> Any:
         # Unlike `fps`, this never doubles a frame to fill a gap.
         gap = 1 / MAX_FRAME_RATE - _ROUNDING_SECONDS
         stream = stream.filter("select", f"isnan(prev_selected_t)+gte(t-prev_selected_t,{gap:.6f})")
+    if needs_mapping(picture):
+        # How bright the mastering display was is no more true of what is mapped, and encoders would write it.
+        stream = stream.filter("sidedata", mode="delete")
     if not needs_mapping(picture):
         matrix = _matrix(picture)
         # Another matrix leads over RGB, where the quick way darkens by a hundredth.

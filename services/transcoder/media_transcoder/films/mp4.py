@@ -10,7 +10,7 @@ import ffmpeg
 
 from media_transcoder import command
 from media_transcoder.confine import cpu_count
-from media_transcoder.encode import CLEAN, bounded, encode
+from media_transcoder.encode import CLEAN, bounded, encode, panning
 from media_transcoder.films.conform import Packets
 from media_transcoder.films.filters import Shape, shaped
 from media_transcoder.films.whole import is_whole
@@ -163,6 +163,10 @@ def _picture_options(media: Media, each: Encode) -> dict[str, Any]:
         if each.keys is not None:
             # A key frame at a cut would lie elsewhere in each size.
             options |= {"force_key_frames": each.keys, "forced-idr": 1, "sc_threshold": 0}
+    if media.duration_seconds and media.has_exact_duration:
+        # Around a gap, demuxers take the time to the next frame in the file for how long a frame is shown.
+        end = f"max(1,{media.duration_seconds:.6f}/TB-PTS)"
+        options["bsf:v"] = f"setts=pts=PTS:dts=DTS:duration='min(DURATION,{end})'"
     if (cap := _cap(media, each)) is not None:
         picture = max(_LOWEST_BITRATE, cap - (_sound_bitrate(media, each) if media.audio_stream is not None else 0))
         if codec is Codec.AV1:
@@ -175,12 +179,13 @@ def _picture_options(media: Media, each: Encode) -> dict[str, Any]:
 
 
 def _sound_options(media: Media, each: Encode) -> dict[str, Any]:
+    pan = panning(media.channels)
     options: dict[str, Any] = {
         "acodec": "aac",
         "audio_bitrate": _sound_bitrate(media, each),
         "ac": min(media.channels or _AUDIO_CHANNELS, _AUDIO_CHANNELS),
         # Gaps become silence: players count the sound's samples and not its times.
-        "filter:a": "aresample=async=1:first_pts=0",
+        "filter:a": f"{f'pan={pan},' if pan else ''}aresample=async=1:first_pts=0",
     }
     if media.sound and media.sound.sample_rate > _AUDIO_SAMPLE_RATE:
         options["ar"] = _AUDIO_SAMPLE_RATE

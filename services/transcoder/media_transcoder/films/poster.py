@@ -31,10 +31,10 @@ def make(media: Media, rendition: Rendition, place: Workplace) -> Rendered:
 def _grab(media: Media, place: Workplace, frame: Path) -> None:
     duration = media.duration_seconds or 0.0
     wanted = _SECONDS if duration > _SECONDS else duration / 2
-    # The pictures may end before the container does; then the first one is taken.
-    for second in (wanted, 0.0):
+    # The pictures may end before the container does, or not be found by time; then the first one is taken.
+    for seek in ({"ss": f"{wanted:.3f}"}, {}):
         # Seeking before the input jumps to the key frame; after it, ffmpeg would decode all that lies before.
-        source = ffmpeg.input(str(place.source), ss=f"{second:.3f}", **command.input_options(media.demuxers))
+        source = ffmpeg.input(str(place.source), **seek, **command.input_options(media.demuxers))
         picture = prepared(source, media, (media.width or 1, media.height or 1)).filter(
             "scale", in_color_matrix=BT709["colorspace"], in_range="tv", flags="accurate_rnd+full_chroma_int"
         )

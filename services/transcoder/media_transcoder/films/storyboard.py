@@ -37,9 +37,12 @@ def make(media: Media, rendition: Rendition, place: Workplace) -> Rendered:
     frames = place.directory.parent / f"{rendition.name}.frames"
     frames.mkdir()
     size = tile_size(media, rendition)
-    _grab(media, size, place, frames)
-    found = sorted((int(path.stem), path) for path in frames.iterdir())[:_MAX_TILES]
-    if not found:
+    # Where a film was trimmed, its one key frame may lie before what is shown: then all frames are decoded.
+    for skipped in ("nokey", "default"):
+        _grab(media, size, place, frames, skipped)
+        if found := sorted((int(path.stem), path) for path in frames.iterdir())[:_MAX_TILES]:
+            break
+    else:
         raise MediaError(Reason.UNDECODABLE, "No picture could be decoded.")
     directory = place.directory / rendition.name
     directory.mkdir()
@@ -57,9 +60,9 @@ def tile_size(media: Media, rendition: Rendition) -> Size:
     return max(2, round(width * scale / 2) * 2), max(2, round(height * scale / 2) * 2)
 
 
-def _grab(media: Media, size: Size, place: Workplace, frames: Path) -> None:
+def _grab(media: Media, size: Size, place: Workplace, frames: Path, skipped: str) -> None:
     seconds = max((media.duration_seconds or 0.0) / _MAX_TILES, _MIN_SECONDS)
-    source = ffmpeg.input(str(place.source), skip_frame="nokey", **command.input_options(media.demuxers))
+    source = ffmpeg.input(str(place.source), skip_frame=skipped, **command.input_options(media.demuxers))
     picture = (
         prepared(source, media, size)
         .filter("scale", in_color_matrix=BT709["colorspace"], in_range="tv", flags="accurate_rnd+full_chroma_int")

@@ -45,7 +45,7 @@ def plain(image: Image.Image, stored: str) -> Image.Image:
         return _plain_16(image, transparency)
     if image.mode in ("RGB", "CMYK") and not image.has_transparency_data:
         return image
-    if not image.has_transparency_data:
+    if not image.has_transparency_data or _is_unset(image):
         return image.convert("RGB")
     # Pillow widens the pixels of a PNG to 8 bits or narrows them, but not its transparent colour.
     if stored in _GREY_FACTORS and isinstance(transparency, int):
@@ -56,6 +56,11 @@ def plain(image: Image.Image, stored: str) -> Image.Image:
         image = image.copy()
         image.info["transparency"] = transparency
     return _premultiplied(image.convert("RGBA"))
+
+
+def _is_unset(image: Image.Image) -> bool:
+    """Tell whether the alpha of a BMP was never written: it is 0 everywhere, and browsers show the colours."""
+    return image.format == "BMP" and image.mode == "RGBA" and not image.getchannel(3).getbbox()
 
 
 def _plain_16(image: Image.Image, transparency: Any) -> Image.Image:

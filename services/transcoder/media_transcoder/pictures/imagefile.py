@@ -37,6 +37,10 @@ REDUCING_GAP = 1.5
 #: Where the flags of an extended WebP lie, and that of alpha in them.
 WEBP_FLAGS, WEBP_ALPHA = 20, 0x10
 
+#: What a compressed chunk of a PNG may hold: an ICC profile with tables, or a drawing that its editor keeps in there.
+#: Pillow refuses the whole image beyond 1 MiB, which no browser does; all texts together it holds to 64 MiB.
+_PNG_CHUNK_BYTES = 16 * 1024 * 1024
+
 _ORIENTATION = 0x0112
 #: What brings an image of each EXIF orientation upright (EXIF 2.32, tag 274).
 _TRANSPOSITIONS = {
@@ -58,6 +62,8 @@ def strict_warnings() -> None:
     # The reader of EXIF is that of TIFF. Bad EXIF is common, and is thrown away with the good.
     warnings.filterwarnings("ignore", module=r"PIL\.TiffImagePlugin")
     warnings.filterwarnings("ignore", message="Image appears to be a malformed MPO file")
+    # Without a sound announcement of frames a PNG is a still image, to browsers as well.
+    warnings.filterwarnings("ignore", message="Invalid APNG")
 
 
 def use(name: str) -> None:
@@ -80,6 +86,7 @@ def open_image(path: Path, max_pixels: int = DEFAULT_MAX_PIXELS) -> Image.Image:
     """
     # Pillow's own guard is set to the same limit, for what an image may hold inside.
     Image.MAX_IMAGE_PIXELS = max_pixels
+    PngImagePlugin.MAX_TEXT_CHUNK = _PNG_CHUNK_BYTES
     try:
         with blaming(Reason.UNDECODABLE):
             with path.open("rb") as file:

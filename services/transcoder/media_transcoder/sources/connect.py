@@ -137,8 +137,16 @@ def ask(url: str, way: Way, headers: Mapping[str, str] | None = None) -> Answer:
             location = answer.header("Location")
         if not location:
             raise FetchError(Reason.SOURCE_UNAVAILABLE, "The server of the source redirects to nowhere.")
-        parts = _parse(location, way, base=parts.geturl())
+        parts = _parse(_text_of(location), way, base=parts.geturl())
     raise MediaError(Reason.SOURCE_FORBIDDEN, f"The source redirects more than {MAX_REDIRECTS} times.")
+
+
+def _text_of(header: str) -> str:
+    """Return a header as it was meant: http.client reads bytes as Latin-1, and servers send names of files as UTF-8."""
+    try:
+        return header.encode("latin-1").decode()
+    except UnicodeError:
+        return header
 
 
 def _parse(url: str, way: Way, *, base: str = "") -> SplitResult:
@@ -211,5 +219,8 @@ def _seconds_until(date: str) -> float | None:
 
 
 def _unavailable(error: Exception) -> FetchError:
+    # Names that DNS does not know, and those that cannot be asked for.
+    if isinstance(error, (socket.gaierror, UnicodeError)):
+        return FetchError(Reason.SOURCE_UNAVAILABLE, "The host name of the source could not be resolved.")
     # The class only: the text of the error may hold addresses of the network that we stand in.
     return FetchError(Reason.SOURCE_UNAVAILABLE, f"The source could not be fetched ({type(error).__name__}).")

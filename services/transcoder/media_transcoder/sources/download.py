@@ -16,6 +16,7 @@ PAUSES = (0.2, 0.5, 1.0, 2.0)
 _GONE = {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}
 _REFUSED = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.UNAVAILABLE_FOR_LEGAL_REASONS}
 _BUSY = {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}
+_COMPRESSED = {"gzip", "x-gzip", "deflate", "compress", "x-compress", "br", "zstd"}
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18}|\*)\Z")
 
 
@@ -105,7 +106,8 @@ def _may_pass(error: FetchError, *, begun: bool) -> bool:
 
 
 def _check_encoding(answer: Answer) -> None:
-    if (answer.header("Content-Encoding") or "identity").strip().lower() != "identity":
+    # Words that name no compression, such as aws-chunked and binary, come from stores that repeat what an upload said.
+    if (answer.header("Content-Encoding") or "").strip().lower() in _COMPRESSED:
         raise MediaError(Reason.SOURCE_UNAVAILABLE, "The server of the source compresses it unasked.")
 
 
