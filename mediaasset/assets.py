@@ -1,14 +1,18 @@
 """The port to the assets: custom resources in a cluster, rows of a SQLite file in standalone."""
 
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from mediaasset.catalogue import Query, Stats
 from mediaasset.reasons import Reason
 from mediaasset.spec import MediaAsset, MediaProfile
 from mediaasset.status import Status
 
 #: (namespace, name) of an asset.
 Key = tuple[str, str]
+
+EVERYTHING = Query()
 
 
 class AssetsError(Exception):
@@ -29,7 +33,7 @@ class NotFoundError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page of a list, newest first, and how many assets the whole list holds."""
+    """One page of a list, and how many assets the whole list holds."""
 
     items: tuple[MediaAsset, ...]
     total: int
@@ -56,11 +60,33 @@ class Assets(Protocol):
     async def get(self, namespace: str, name: str) -> MediaAsset:
         """Read an asset, also one that is being deleted. Raises NotFoundError."""
 
-    async def list(self, namespace: str, *, user_id: str | None = None, limit: int, offset: int = 0) -> Page:
-        """List the assets of a namespace, newest first, without those being deleted."""
+    async def list(self, namespace: str, query: Query = EVERYTHING, *, limit: int, offset: int = 0) -> Page:
+        """List the assets of a namespace that a query asks for, in its order, without those being deleted.
+
+        What this adapter created, changed or deleted is seen at once, other people's writes within seconds.
+        """
+
+    async def stats(self, namespace: str, *, user_id: str | None = None) -> Stats:
+        """Count the assets of a namespace, of one user or of all, without those being deleted."""
+
+    def watch(self, namespace: str, name: str) -> AsyncIterator[MediaAsset]:
+        """Yield an asset as it is now, and again whenever it has changed, until it is being deleted or gone.
+
+        Changes that follow each other closely may be told as one. Raises NotFoundError when there is none.
+        """
+
+    async def change(self, namespace: str, name: str, spec: Mapping[str, object]) -> MediaAsset:
+        """Replace members of the spec, by their names in JSON; None takes one away. Others stay as they are.
+
+        What comes out must be a valid spec: the caller has checked it. Returns what is stored now. Raises
+        NotFoundError, also for an asset that is being deleted.
+        """
 
     async def unfinished(self) -> tuple[Key, ...]:
-        """Return (namespace, name) of the assets that are neither finished for their generation nor gone."""
+        """Return (namespace, name) of the assets that need looking after.
+
+        Those that are neither finished for their generation nor gone, and finished ones that have expired.
+        """
 
     async def write_status(self, asset: MediaAsset, status: Status) -> MediaAsset:
         """Replace the status of exactly the version that `asset` is; return what is stored now.
@@ -78,8 +104,11 @@ class Assets(Protocol):
         was read, NotFoundError when it is gone.
         """
 
-    async def delete(self, namespace: str, name: str) -> None:
-        """Mark an asset as deleted; it goes once released. Deleting twice is fine. Raises NotFoundError."""
+    async def delete(self, namespace: str, name: str, *, uid: str | None = None) -> None:
+        """Mark an asset as deleted; it goes once released. Deleting twice is fine.
+
+        With uid only this very asset, and not another one that has its name now. Raises NotFoundError.
+        """
 
     async def release(self, asset: MediaAsset) -> None:
         """Take our finalizer off a deleted asset, so that it goes. An asset that is gone already is fine."""

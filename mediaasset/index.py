@@ -6,17 +6,21 @@ Made for 50,000 assets: each is kept as compressed JSON, about a kilobyte, and r
 import asyncio
 import json
 import zlib
-from bisect import bisect_left, insort
+from bisect import bisect_left, bisect_right, insort
 from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
-from typing import NamedTuple
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 import structlog
 from pydantic import ValidationError
 
 from mediaasset.assets import Key, Page
+from mediaasset.catalogue import Facts, Ordering, Query, State, Stats, facts_of
+from mediaasset.changes import Changes
 from mediaasset.invalid import problems
 from mediaasset.kube import Json
+from mediaasset.media import Kind
 from mediaasset.spec import MediaAsset
 
 _LOG = structlog.get_logger(__name__)
@@ -25,12 +29,35 @@ _LOG = structlog.get_logger(__name__)
 class _Entry(NamedTuple):
     uid: str
     version: int
-    #: Creation time and name: the order of lists. The time has whole seconds; the name makes it the same everywhere.
-    place: tuple[float, str]
-    user_id: str | None
+    facts: Facts
     is_listed: bool
     is_final: bool
+    #: When it is to be deleted although nothing changes, in seconds since 1970.
+    expires: float | None
     body: bytes
+
+
+_Group = tuple[Kind | None, State]
+
+#: What lists are cut from: (namespace, a field of Facts, its value); without a field, all of a namespace.
+_Shelf = tuple[str, str, str | None]
+_SHELVED = ("user_id", "collection", "message_id")
+_COMPARED = (*_SHELVED, "type", "state", "is_public")
+
+#: The order on a shelf. The creation time has whole seconds; the name makes the order the same everywhere.
+_PLACE = attrgetter("created", "name")
+_CREATED = attrgetter("created")
+
+
+def _order(facts: Facts) -> tuple[bool, int, float, str]:
+    return facts.order is None, facts.order or 0, facts.created, facts.name
+
+
+_SORTED: dict[Ordering, Callable[[Facts], Any]] = {
+    Ordering.ORDER: _order,
+    Ordering.SMALLEST: attrgetter("size_bytes", "created", "name"),
+    Ordering.NAME: attrgetter("file_name", "created", "name"),
+}
 
 
 class Index:
@@ -42,8 +69,12 @@ class Index:
     def __init__(self) -> None:
         """Begin empty."""
         self._entries: dict[Key, _Entry] = {}
-        self._order: defaultdict[tuple[str, str | None], list[tuple[float, str]]] = defaultdict(list)
+        self._shelves: defaultdict[_Shelf, list[Facts]] = defaultdict(list)
+        #: By namespace and user, None for all of them: how many assets of each type and state, and their bytes.
+        self._counts: defaultdict[tuple[str, str | None], dict[_Group, tuple[int, int]]] = defaultdict(dict)
+        self.changes = Changes()
         self._unfinished: dict[Key, None] = {}
+        self._expiring: dict[Key, float] = {}
         self._told = 0
         #: uids of assets that we know are gone although the watch has not said so yet.
         self._gone: set[str] = set()
@@ -99,17 +130,31 @@ class Index:
             self._gone.add(uid)
             self._remove(key)
 
-    def page(self, namespace: str, user_id: str | None, limit: int, offset: int) -> Page:
-        """Return a page of the assets of a namespace, newest first, and how many there are."""
-        order: Sequence[tuple[float, str]] = self._order.get((namespace, user_id), ())
-        end = max(len(order) - offset, 0)
-        places = order[max(end - limit, 0) : end]
-        items = tuple(_read(self._entries[namespace, name]) for _, name in reversed(places))
-        return Page(items, len(order))
+    def page(self, namespace: str, query: Query, limit: int, offset: int) -> Page:
+        """Return a page of the assets of a namespace, and how many there are."""
+        found = self._found(namespace, query)
+        forward = Ordering(query.ordering.removeprefix("-"))
+        if forward in _SORTED:
+            found = sorted(found, key=_SORTED[forward])
+        if query.ordering is forward:
+            cut = found[offset : offset + limit]
+        else:
+            end = max(len(found) - offset, 0)
+            cut = found[max(end - limit, 0) : end][::-1]
+        return Page(tuple(_read(self._entries[namespace, facts.name]) for facts in cut), len(found))
+
+    def stats(self, namespace: str, user_id: str | None) -> Stats:
+        """Count the assets of a namespace, of one user or of all."""
+        groups = self._counts.get((namespace, user_id), {})
+        return Stats.of((kind, state, *sums) for (kind, state), sums in groups.items())
 
     def unfinished(self) -> tuple[Key, ...]:
-        """Return the assets that need looking after."""
+        """Return the assets that are not finished."""
         return tuple(self._unfinished)
+
+    def expired(self, now: float) -> tuple[Key, ...]:
+        """Return the finished assets whose time is over; now is in seconds since 1970."""
+        return tuple(key for key, expires in self._expiring.items() if expires <= now)
 
     def _insert(self, key: Key, entry: _Entry) -> None:
         known = self._entries.get(key)
@@ -120,22 +165,67 @@ class Index:
         self._entries[key] = entry
         if not entry.is_final:
             self._unfinished[key] = None
+        elif entry.expires is not None:
+            self._expiring[key] = entry.expires
         if entry.is_listed:
-            for order in self._orders(key, entry):
-                insort(order, entry.place)
+            for shelf in _shelves(key[0], entry.facts):
+                insort(self._shelves[shelf], entry.facts, key=_PLACE)
+            self._count(key[0], entry.facts, 1)
+        self.changes.tell(key)
 
     def _remove(self, key: Key) -> None:
         entry = self._entries.pop(key, None)
         if entry is None:
             return
         self._unfinished.pop(key, None)
+        self._expiring.pop(key, None)
         if entry.is_listed:
-            for order in self._orders(key, entry):
-                del order[bisect_left(order, entry.place)]
+            for shelf in _shelves(key[0], entry.facts):
+                items = self._shelves[shelf]
+                del items[bisect_left(items, _PLACE(entry.facts), key=_PLACE)]
+                if not items:
+                    del self._shelves[shelf]
+            self._count(key[0], entry.facts, -1)
+        self.changes.tell(key)
 
-    def _orders(self, key: Key, entry: _Entry) -> list[list[tuple[float, str]]]:
-        users = (None,) if entry.user_id is None else (None, entry.user_id)
-        return [self._order[key[0], user] for user in users]
+    def _count(self, namespace: str, facts: Facts, sign: int) -> None:
+        for user in {None, facts.user_id}:
+            groups, group = self._counts[namespace, user], (facts.type, facts.state)
+            count, size = groups.pop(group, (0, 0))
+            if count + sign:
+                groups[group] = count + sign, size + sign * facts.size_bytes
+            if not groups:
+                del self._counts[namespace, user]
+
+    def _found(self, namespace: str, query: Query) -> Sequence[Facts]:
+        """Return what is asked for, oldest first; a shelf of which all is asked for is not looked through."""
+        asked = {name: value for name in _COMPARED if (value := getattr(query, name)) is not None}
+        shelves = {name: self._shelves.get((namespace, name, asked[name]), ()) for name in _SHELVED if name in asked}
+        shelves[""] = self._shelves.get((namespace, "", None), ())
+        shortest = min(shelves, key=lambda name: len(shelves[name]))
+        asked.pop(shortest, None)
+        found: Sequence[Facts] = shelves[shortest]
+        if query.created_before is not None:
+            found = found[: bisect_left(found, query.created_before.timestamp(), key=_CREATED)]
+        if query.created_after is not None:
+            found = found[bisect_right(found, query.created_after.timestamp(), key=_CREATED) :]
+        if asked:
+            # The name is always the same as itself; with it there are two or more, and so always tuples.
+            read = attrgetter("name", *asked)
+            found = [facts for facts in found if read(facts)[1:] == tuple(asked.values())]
+        if query.search is not None:
+            text = query.search.casefold()
+            found = [facts for facts in found if text in facts.text]
+        return found
+
+
+def _shelves(namespace: str, facts: Facts) -> Iterator[_Shelf]:
+    yield namespace, "", None
+    yield namespace, "collection", facts.collection
+    if facts.user_id is not None:
+        yield namespace, "user_id", facts.user_id
+    if facts.message_id is not None:
+        yield namespace, "message_id", facts.message_id
 
 
 def _key(item: Json) -> Key:
@@ -157,14 +247,13 @@ def _entry(item: Json) -> _Entry | None:
         # Only what is wrong, not what was given: a URL may carry a signature.
         _LOG.warning("left out an asset that cannot be read", asset="/".join(_key(item)), errors=problems(error))
         return None
-    created = asset.metadata.creation_timestamp
     return _Entry(
         uid=asset.metadata.uid,
         version=int(asset.metadata.resource_version),
-        place=(created.timestamp() if created else 0.0, asset.metadata.name),
-        user_id=asset.spec.user_id,
+        facts=facts_of(asset),
         is_listed=asset.deleted_at is None,
         is_final=asset.is_final,
+        expires=asset.expires_at.timestamp() if asset.expires_at else None,
         body=zlib.compress(json.dumps(item, separators=(",", ":")).encode(), level=1),
     )
 

@@ -37,6 +37,11 @@ def upload(namespace: str, asset: str) -> str:
     return uploads_of(namespace, asset) + secrets.token_hex(16)
 
 
+def upload_record(namespace: str, asset: str) -> str:
+    """Return the key of what is known of an upload that is not complete."""
+    return uploads_of(namespace, asset) + "upload.json"
+
+
 def may_read_source(key: str, namespace: str, foreign_prefixes: Sequence[str] = ()) -> bool:
     """Tell whether an asset of `namespace` may take its source from `key`."""
     if not key or key.startswith("/") or any(part in ("", ".", "..") for part in key.split("/")):

@@ -79,6 +79,13 @@ def resource(group_version: str, plural: str, *, namespace: str = "", name: str 
     return "/".join(parts)
 
 
+def merge_patch(old: object, new: object) -> object:
+    """Return the JSON merge patch (RFC 7386) that makes the old value the new one; None for what is to go."""
+    if not (isinstance(old, dict) and isinstance(new, dict)):
+        return new
+    return {**dict.fromkeys(old), **{member: merge_patch(old.get(member), value) for member, value in new.items()}}
+
+
 class Api:
     """Requests to one API server. Raises KubeError, and what aiohttp raises when there is no answer: see translated."""
 

@@ -3,7 +3,8 @@
 import asyncio
 import re
 import secrets
-from collections.abc import AsyncIterator, Sequence
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from typing import Self, TypeVar
@@ -11,11 +12,21 @@ from typing import Self, TypeVar
 import structlog
 from pydantic import ValidationError
 
-from mediaasset.assets import AlreadyExistsError, AssetsError, ConflictError, Event, Key, NotFoundError, Page
+from mediaasset.assets import (
+    EVERYTHING,
+    AlreadyExistsError,
+    AssetsError,
+    ConflictError,
+    Event,
+    Key,
+    NotFoundError,
+    Page,
+)
+from mediaasset.catalogue import Query, Stats
 from mediaasset.index import Index
 from mediaasset.informer import Informer
 from mediaasset.invalid import problems
-from mediaasset.kube import Api, Json, KubeError, meaning, resource, translated
+from mediaasset.kube import Api, Json, KubeError, meaning, merge_patch, resource, translated
 from mediaasset.names import (
     API_VERSION,
     ASSET_KIND,
@@ -33,8 +44,10 @@ _SYNC_SECONDS = 5
 _SILENT_SECONDS = 60
 #: How old an answer about profiles may be, in seconds: one upload asks several times.
 _PROFILES_SECONDS = 2
-#: How often a release is tried against others who change the asset at the same time.
-_RELEASE_TRIES = 5
+#: How often a change is tried against others who change the asset at the same time.
+_TRIES = 5
+#: How often a watched asset is read where no mirror tells of changes, in seconds.
+_LOOK_SECONDS = 1
 #: What the API server takes, in bytes.
 _MAX_EVENT_MESSAGE = 1024
 
@@ -78,6 +91,12 @@ class KubernetesAssets:
         self._mirrors.clear()
         await self._stack.aclose()
 
+    def silent_seconds(self) -> float:
+        """Return how long a watch has had no contact with the server; 0 while all have. Any thread may ask."""
+        # The clock of the loop is the monotonic one.
+        since = [informer.silent_since for informer, _ in tuple(self._mirrors.values())]
+        return max((time.monotonic() - moment for moment in since if moment is not None), default=0.0)
+
     async def create(self, asset: MediaAsset) -> MediaAsset:
         """Create the resource."""
         namespace, name = asset.key
@@ -101,14 +120,40 @@ class KubernetesAssets:
         """Read an asset, live."""
         return _asset(await self._get(namespace, name))
 
-    async def list(self, namespace: str, *, user_id: str | None = None, limit: int, offset: int = 0) -> Page:
-        """List assets, newest first."""
-        index = await self._index(namespace)
-        return index.page(namespace, user_id, limit, offset)
+    async def list(self, namespace: str, query: Query = EVERYTHING, *, limit: int, offset: int = 0) -> Page:
+        """List assets."""
+        return (await self._index(namespace, query.user_id)).page(namespace, query, limit, offset)
+
+    async def stats(self, namespace: str, *, user_id: str | None = None) -> Stats:
+        """Count assets."""
+        return (await self._index(namespace)).stats(namespace, user_id)
+
+    def watch(self, namespace: str, name: str) -> AsyncIterator[MediaAsset]:
+        """Follow an asset: the mirror says that it changed, the server what it is."""
+        _, index = self._mirror(namespace) or (None, Index())
+        seconds = _SILENT_SECONDS if self._mirrors else _LOOK_SECONDS
+        return index.changes.follow((namespace, name), self.get, seconds=seconds)
+
+    async def change(self, namespace: str, name: str, spec: Mapping[str, object]) -> MediaAsset:
+        """Replace members of the spec."""
+        for _ in range(_TRIES):
+            stored = await self._get(namespace, name)
+            asset = _asset(stored)
+            if asset.deleted_at is not None:
+                raise _no_asset(namespace, name)
+            changed = {member: merge_patch(stored["spec"].get(member), value) for member, value in spec.items()}
+            try:
+                return await self._patch(asset, {"metadata": _identity(asset), "spec": changed})
+            except ConflictError:
+                continue
+        message = f"{namespace}/{name} changes too often to be changed"
+        raise AssetsError(message)
 
     async def unfinished(self) -> tuple[Key, ...]:
         """Return the assets that need looking after."""
-        return tuple([key for namespace in self._namespaces for key in (await self._index(namespace)).unfinished()])
+        indices = [await self._index(namespace) for namespace in self._namespaces]
+        now = datetime.now(UTC).timestamp()
+        return tuple(key for index in indices for key in (*index.unfinished(), *index.expired(now)))
 
     async def write_status(self, asset: MediaAsset, status: Status) -> MediaAsset:
         """Replace the status of exactly this version."""
@@ -138,10 +183,12 @@ class KubernetesAssets:
             return asset
         return await self._set_finalizers(asset, [*asset.metadata.finalizers, FINALIZER])
 
-    async def delete(self, namespace: str, name: str) -> None:
+    async def delete(self, namespace: str, name: str, *, uid: str | None = None) -> None:
         """Delete the resource, which its finalizers keep until it is released."""
-        with translated(AssetsError), meaning("NotFound", _no_asset(namespace, name)):
-            answer = await self._api.call("DELETE", _one(namespace, name))
+        missing = _no_asset(namespace, name)
+        options = None if uid is None else {"preconditions": {"uid": uid}}
+        with translated(AssetsError), meaning("NotFound", missing), meaning("Conflict", missing):
+            answer = await self._api.call("DELETE", _one(namespace, name), options)
         if answer.get("kind") == ASSET_KIND:
             self._wrote(answer)
         else:
@@ -152,7 +199,7 @@ class KubernetesAssets:
         """Take our finalizer off a deleted asset."""
         # Most often the caller read the asset just now, and there is no need to read it again.
         stored: MediaAsset | None = asset if asset.deleted_at else await self._same(asset)
-        for _ in range(_RELEASE_TRIES):
+        for _ in range(_TRIES):
             if stored is None or stored.deleted_at is None or FINALIZER not in stored.metadata.finalizers:
                 break
             try:
@@ -222,13 +269,17 @@ class KubernetesAssets:
         return stored if stored.metadata.uid == asset.metadata.uid else None
 
     async def _set_finalizers(self, asset: MediaAsset, finalizers: Sequence[str]) -> MediaAsset:
-        patch = {"metadata": {**_identity(asset), "finalizers": [*finalizers]}}
+        return await self._patch(asset, {"metadata": {**_identity(asset), "finalizers": [*finalizers]}})
+
+    async def _patch(self, asset: MediaAsset, patch: Json) -> MediaAsset:
+        """Send a merge patch that holds for this version only."""
         with translated(AssetsError):
             try:
                 stored = await self._api.call("PATCH", _one(*asset.key), patch)
             except KubeError as error:
                 raise await self._lost(asset, error) from error
-        if not finalizers and stored["metadata"].get("deletionTimestamp"):
+        if stored["metadata"].get("deletionTimestamp") and not stored["metadata"].get("finalizers"):
+            # Nobody holds it any more, so it is gone.
             self._forget(asset.key, asset.metadata.uid)
             return _asset(stored)
         return self._wrote(stored)
@@ -243,11 +294,12 @@ class KubernetesAssets:
             return _no_asset(*asset.key)
         return ConflictError(f"{'/'.join(asset.key)} changed since version {asset.metadata.resource_version}")
 
-    async def _index(self, namespace: str) -> Index:
-        informer, index = self._mirrors.get(namespace) or self._mirrors.get("") or (None, Index())
+    async def _index(self, namespace: str, user_id: str | None = None) -> Index:
+        """Return the mirror of a namespace; without one, what the server holds there now, perhaps of one user only."""
+        informer, index = self._mirror(namespace) or (None, Index())
         if informer is None:
             with translated(AssetsError):
-                await index.replace(self._api.pages(_all(namespace)))
+                await index.replace(self._api.pages(_all(namespace), _of_user(user_id)))
             return index
         try:
             async with asyncio.timeout(_SYNC_SECONDS):
@@ -260,6 +312,9 @@ class KubernetesAssets:
             message = "what is known of the assets is too old"
             raise AssetsError(message)
         return index
+
+    def _mirror(self, namespace: str) -> tuple[Informer, Index] | None:
+        return self._mirrors.get(namespace) or self._mirrors.get("")
 
     async def _all_profiles(self) -> Sequence[Json]:
         loop = asyncio.get_running_loop()
@@ -287,6 +342,14 @@ class KubernetesAssets:
 
 def _all(namespace: str) -> str:
     return resource(API_VERSION, ASSET_PLURAL, namespace=namespace)
+
+
+def _of_user(user_id: str | None) -> dict[str, str]:
+    """Return the query that selects the assets of a user; the characters of the selectors' syntax are escaped."""
+    if not user_id:
+        return {}
+    escaped = re.sub(r"[\\,=]", r"\\\g<0>", user_id)
+    return {"fieldSelector": f"spec.userID={escaped}"}
 
 
 def _one(namespace: str, name: str, sub: str = "") -> str:

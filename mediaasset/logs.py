@@ -28,3 +28,5 @@ def configure() -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=renderers))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
+    # It would write the address of each request, and with it what is secret in the query.
+    logging.getLogger("httpx2").setLevel(logging.WARNING)

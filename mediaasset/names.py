@@ -22,6 +22,15 @@ DEFAULT_PROFILE_ANNOTATION = f"{GROUP}/is-default-profile"
 REPROCESS_ANNOTATION = f"{GROUP}/reprocess-requested-at"
 #: On a MediaAsset: the name of the user in the token that created it, for display.
 USER_NAME_ANNOTATION = f"{GROUP}/user-name"
+#: On a MediaAsset: what two uploads with the same Idempotency-Key must have in common.
+REQUEST_DIGEST_ANNOTATION = f"{GROUP}/request-digest"
+
+#: On a MediaAsset: what of it Graph has already been given for sending, as JSON by WhatsApp account.
+WHATSAPP_MEDIA_ANNOTATION = f"{GROUP}/whatsapp-media"
+#: On a Secret of the work namespace: the WhatsApp account that it holds.
+WHATSAPP_ACCOUNT_LABEL = f"{GROUP}/whatsapp-account"
+#: On a MediaAsset: the W3C trace context of the request that created it.
+TRACEPARENT_ANNOTATION = f"{GROUP}/traceparent"
 
 #: On Jobs and their pods: who made them, and the asset they work for.
 MANAGER_LABEL = "app.kubernetes.io/managed-by"
@@ -42,6 +51,11 @@ def random_asset_name() -> str:
 def keyed_asset_name(namespace: str, user: str, key: str) -> str:
     """Return the one asset id that belongs to an idempotency key of a user in a namespace."""
     return "k" + _base32(_digest(namespace, user, key))[:25]
+
+
+def delivered_asset_name(*parts: str) -> str:
+    """Return the one asset id of what a webhook delivers, however often: the parts name the sender and the delivery."""
+    return "d" + _base32(_digest(*parts))[:25]
 
 
 def job_name(uid: str, inputs_hash: str, attempt: int) -> str:

@@ -2,10 +2,13 @@
 
 import asyncio
 import functools
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+import re
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from datetime import timedelta
-from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from pathlib import Path, PurePosixPath
+from typing import Any, ParamSpec, Protocol, TypeVar
+from urllib.parse import quote
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError
@@ -18,10 +21,27 @@ from mediaasset.storeerrors import persist, store_error
 P = ParamSpec("P")
 R = TypeVar("R")
 
-#: Objects up to this size go in one request; larger ones in parts of it, so that memory stays bounded.
-PART_BYTES = 8 * 1024 * 1024
+#: Objects up to this size go in one request; larger ones in parts of it, so that memory stays bounded. S3 takes no
+#: smaller parts, but for the last.
+PART_BYTES = 5 * 1024 * 1024
+#: A directory has no requests to save.
+_FILE_PART_BYTES = 1024 * 1024
 
-Signer = Callable[[str, timedelta], Awaitable[str]]
+#: How much of an object is read at a time.
+_READ_BYTES = 1024 * 1024
+
+#: How long the name of a download may be; all of it stands in a URL, twice encoded.
+_NAME_LENGTH = 120
+
+
+class Signer(Protocol):
+    """Makes the URLs of `Store.sign` and `Store.sign_all`."""
+
+    async def sign_all(self, wanted: Sequence[str], lifetime: timedelta, /) -> list[str]:
+        """Return a URL for each key."""
+
+    async def download(self, key: str, lifetime: timedelta, file_name: str, /) -> str:
+        """Return a URL that is answered as an attachment."""
 
 
 def _translated(call: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, Coroutine[Any, Any, R]]:
@@ -39,20 +59,21 @@ def _translated(call: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, Corout
 class ObjectStore:
     """Implements the port `Store`; `backend` is obstore's view of the root prefix."""
 
-    def __init__(self, backend: Backend, sign: Signer) -> None:
+    def __init__(self, backend: Backend, signer: Signer) -> None:
         """Take obstore's store, and who makes the signed URLs."""
         self._backend = backend
-        self._sign = sign
+        self._signer = signer
+        self._part_bytes = _FILE_PART_BYTES if isinstance(backend, LocalStore) else PART_BYTES
 
     @_translated
     async def write(self, key: str, chunks: AsyncIterable[bytes]) -> None:
         """Stream an object in; whole or not at all."""
-        head, rest = await _begun(chunks)
+        head, rest = await _begun(chunks, self._part_bytes)
         if rest is None:
             # One request instead of the three that the shortest upload in parts takes.
             await obstore.put_async(self._backend, key, head, use_multipart=False)
         else:
-            await obstore.put_async(self._backend, key, rest, chunk_size=PART_BYTES, max_concurrency=2)
+            await obstore.put_async(self._backend, key, rest, chunk_size=self._part_bytes, max_concurrency=2)
         await self._persist(key)
 
     @_translated
@@ -76,6 +97,26 @@ class ObjectStore:
             message = f"{key} has {answer.meta['size']} bytes, more than {max_bytes}"
             raise ValueError(message)
         return bytes(await answer.bytes_async())
+
+    @_translated
+    async def beginning(self, key: str, size: int) -> bytes | None:
+        """Read the first bytes."""
+        try:
+            answer = await obstore.get_async(self._backend, key, options={"range": (0, size)})
+        except FileNotFoundError:
+            return None
+        return bytes(await answer.bytes_async())
+
+    async def content(self, key: str) -> AsyncIterator[bytes]:
+        """Stream an object out."""
+        try:
+            answer = await obstore.get_async(self._backend, key)
+            async for chunk in answer.stream(min_chunk_size=_READ_BYTES):
+                yield bytes(chunk)
+        except FileNotFoundError:
+            return
+        except BaseError as error:
+            raise store_error(error) from error
 
     @_translated
     async def stat(self, key: str) -> ObjectInfo | None:
@@ -114,9 +155,15 @@ class ObjectStore:
             except FileNotFoundError:
                 continue
 
-    async def sign(self, key: str, lifetime: timedelta) -> str:
+    async def sign(self, key: str, lifetime: timedelta, *, file_name: str | None = None) -> str:
         """Make a URL that needs no credentials."""
-        return await self._sign(key, lifetime)
+        if file_name is not None:
+            return await self._signer.download(key, lifetime, file_name)
+        return (await self._signer.sign_all([key], lifetime))[0]
+
+    async def sign_all(self, keys: Sequence[str], lifetime: timedelta) -> dict[str, str]:
+        """Make URLs that need no credentials."""
+        return dict(zip(keys, await self._signer.sign_all(keys, lifetime), strict=True)) if keys else {}
 
     async def _persist(self, key: str) -> None:
         # S3 answers only when the object is durable. A directory does not: the file and its name are made so here.
@@ -124,19 +171,31 @@ class ObjectStore:
             await asyncio.to_thread(persist, Path(self._backend.prefix), key)
 
 
-async def _begun(chunks: AsyncIterable[bytes]) -> tuple[bytes, AsyncIterator[bytes] | None]:
+def attachment(file_name: str) -> str:
+    """Return the Content-Disposition (RFC 6266) of a download that is saved under this name."""
+    # No program takes a path, a quote or a control character for a part of the name.
+    clean = re.sub(r'[\x00-\x1f\x7f"\\/]', "_", file_name).strip() or "download"
+    path = PurePosixPath(clean)
+    name = path.stem[:_NAME_LENGTH] + path.suffix[:16]
+    plain = name.encode("ascii", "replace").decode().replace("?", "_")
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
+
+
+async def _begun(chunks: AsyncIterable[bytes], part_bytes: int) -> tuple[bytes, AsyncIterator[bytes] | None]:
     """Return the whole content when it fits into one part, else all of it as a stream."""
     iterator = aiter(chunks)
-    head = bytearray()
+    head: deque[bytes] = deque()
+    size = 0
     async for chunk in iterator:
-        head += chunk
-        if len(head) > PART_BYTES:
-            return b"", _joined(bytes(head), iterator)
-    return bytes(head), None
+        head.append(chunk)
+        size += len(chunk)
+        if size > part_bytes:
+            return b"", _joined(head, iterator)
+    return b"".join(head), None
 
 
-async def _joined(head: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    yield head
-    del head
+async def _joined(head: deque[bytes], rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    while head:
+        yield head.popleft()
     async for chunk in rest:
         yield chunk

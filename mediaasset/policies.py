@@ -36,7 +36,7 @@ class Right(StrEnum):
 #: The table: by prefix and component. What does not stand here is refused.
 RIGHTS: Mapping[str, Mapping[Component, frozenset[Right]]] = {
     keys.UPLOADS: {
-        Component.INGEST: frozenset({Right.WRITE, Right.READ, Right.DELETE, Right.LIST}),
+        Component.INGEST: frozenset({Right.WRITE, Right.READ, Right.SIGN, Right.DELETE, Right.LIST}),
         Component.OPERATOR: frozenset({Right.DELETE, Right.LIST}),
         Component.TRANSCODER: frozenset({Right.READ}),
     },
@@ -46,6 +46,7 @@ RIGHTS: Mapping[str, Mapping[Component, frozenset[Right]]] = {
         Component.TRANSCODER: frozenset({Right.WRITE, Right.READ}),
     },
     keys.PUBLIC: {
+        Component.INGEST: frozenset({Right.SIGN}),
         Component.OPERATOR: frozenset({Right.READ, Right.WRITE, Right.DELETE, Right.LIST}),
         Component.TRANSCODER: frozenset({Right.WRITE}),
         Component.ANONYMOUS: frozenset({Right.READ}),
@@ -65,11 +66,11 @@ RIGHTS: Mapping[str, Mapping[Component, frozenset[Right]]] = {
     },
 }
 
-#: Large objects go up in parts, and those of an upload that breaks off are taken back.
+#: Large objects go up in parts, and those of an upload that breaks off are taken back, or it goes on after them.
 _ACTIONS: Mapping[Right, tuple[str, ...]] = {
     Right.READ: ("s3:GetObject",),
     Right.SIGN: ("s3:GetObject",),
-    Right.WRITE: ("s3:PutObject", "s3:AbortMultipartUpload"),
+    Right.WRITE: ("s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"),
     Right.DELETE: ("s3:DeleteObject",),
 }
 

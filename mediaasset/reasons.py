@@ -29,6 +29,9 @@ class Reason(StrEnum):
     RETRYING = "Retrying"
     SUSPENDED = "Suspended"
     MOVING = "MovingObjects"
+    REPLACING = "Replacing"
+    REPLACED = "Replaced"
+    EXPIRED = "Expired"
     DELETING = "Deleting"
     READY = "Ready"
 
@@ -44,6 +47,7 @@ class Reason(StrEnum):
     TYPE_MISMATCH = "TypeMismatch"
     UNDECODABLE = "Undecodable"
     LIMIT_EXCEEDED = "LimitExceeded"
+    INFECTED = "Infected"
 
     # The request.
     INVALID_TASK = "InvalidTask"
@@ -88,6 +92,9 @@ TABLE: dict[Reason, Rule] = {
     Reason.RETRYING: Rule("The last attempt failed and another follows after a pause."),
     Reason.SUSPENDED: Rule("spec.suspend is true: set it to false to go on."),
     Reason.MOVING: Rule("The visibility changed and the objects are being moved."),
+    Reason.REPLACING: Rule("The older assets of its collection are being deleted."),
+    Reason.REPLACED: Rule("A newer asset of its collection is Ready, and the collection keeps only the latest."),
+    Reason.EXPIRED: Rule("Its time is over, by spec.expireSecondsAfterCreation or spec.expireSecondsAfterFailure."),
     Reason.DELETING: Rule("The asset is being deleted."),
     Reason.READY: Rule("All required renditions are published."),
     Reason.EMPTY_SOURCE: Rule("The source has no bytes: send the file again.", 10, http_status=400),
@@ -123,6 +130,9 @@ TABLE: dict[Reason, Rule] = {
     ),
     Reason.LIMIT_EXCEEDED: Rule(
         "The media exceed a limit of the profile (pixels, frames, streams or duration).", 19, http_status=422
+    ),
+    Reason.INFECTED: Rule(
+        "The scanner found something harmful in the file, and nothing was kept: send a clean one.", http_status=422
     ),
     Reason.INVALID_TASK: Rule("The transcoder got a task that it cannot read: check that versions match.", 20),
     Reason.INVALID_RENDITION: Rule(

@@ -7,7 +7,7 @@ field. Bounds that the API server checks are repeated here only where standalone
 import hashlib
 import json
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Self
 
@@ -24,6 +24,9 @@ from mediaasset.task import INDEX, Channel, Codec, Fit, Format
 DNS_LABEL = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
 RENDITION_NAME = r"^[a-z][a-z0-9-]{0,31}$"
 SHA256 = r"^[0-9a-f]{64}$"
+#: What WhatsApp announces: the id of media, and their SHA-256 in hexadecimal or base64.
+MEDIA_ID = r"^[A-Za-z0-9_-]{1,128}$"
+ANNOUNCED_SHA256 = r"^([0-9a-fA-F]{64}|[A-Za-z0-9+/_-]{43}=?)$"
 
 #: Kinds and formats that belong together.
 FORMATS: Mapping[Kind, frozenset[Format]] = {
@@ -39,6 +42,13 @@ class Visibility(StrEnum):
 
     PUBLIC = "Public"
     PRIVATE = "Private"
+
+
+class CollectionPolicy(StrEnum):
+    """Which assets of one user stay in a collection."""
+
+    KEEP_ALL = "KeepAll"
+    KEEP_LATEST = "KeepLatest"
 
 
 class DeletionPolicy(StrEnum):
@@ -72,6 +82,10 @@ DisplayText = Annotated[str, StringConstraints(max_length=2048), AfterValidator(
 FileName = Annotated[str, StringConstraints(max_length=1024), AfterValidator(_no_nul)]
 
 
+#: From a minute, below which an asset would go while it is being made, to a hundred years.
+ExpireSeconds = Annotated[int, Field(ge=60, le=3_155_760_000)]
+
+
 class ObjectSource(Model):
     """Bytes that lie in the store already."""
 
@@ -84,14 +98,22 @@ class WhatsAppSource(Model):
     """Media of one message, as the webhook announced them."""
 
     account_name: Annotated[str, StringConstraints(pattern=DNS_LABEL)]
-    media_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,128}$"), Field(alias="mediaID")]
+    media_id: Annotated[str | None, StringConstraints(pattern=MEDIA_ID), Field(alias="mediaID")] = None
     message_id: Annotated[str, StringConstraints(min_length=1, max_length=256), Field(alias="messageID")]
     sender: Annotated[str, StringConstraints(max_length=128)] | None = None
     timestamp: AwareDatetime
     mime_type: Annotated[str, StringConstraints(max_length=255)] | None = None
-    sha256: Annotated[str, StringConstraints(pattern=r"^([0-9a-fA-F]{64}|[A-Za-z0-9+/_-]{43}=?)$")] | None = None
+    sha256: Annotated[str, StringConstraints(pattern=ANNOUNCED_SHA256)] | None = None
     voice: bool = False
     animated: bool = False
+    failure: Annotated[str, StringConstraints(min_length=1, max_length=1024)] | None = None
+
+    @model_validator(mode="after")
+    def _media_or_failure(self) -> Self:
+        if (self.media_id is None) == (self.failure is None):
+            message = "exactly one of mediaID and failure must be set"
+            raise ValueError(message)
+        return self
 
 
 class Source(Model):
@@ -185,6 +207,7 @@ class MediaAssetSpec(Model):
         Annotated[str, StringConstraints(pattern=keys.PUBLIC_PATH_PATTERN, max_length=keys.PUBLIC_PATH_MAX_LENGTH)]
         | None
     ) = None
+    collection_policy: CollectionPolicy = CollectionPolicy.KEEP_ALL
     order: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
     visibility: Visibility = Visibility.PRIVATE
     user_id: Annotated[str | None, StringConstraints(min_length=1, max_length=128), Field(alias="userID")] = None
@@ -192,8 +215,18 @@ class MediaAssetSpec(Model):
     alt_text: DisplayText | None = None
     caption: DisplayText | None = None
     metadata: Annotated[dict[str, str], Field(max_length=64), AfterValidator(_bounded)] = Field(default_factory=dict)
+    expire_seconds_after_creation: ExpireSeconds | None = None
+    expire_seconds_after_failure: ExpireSeconds | None = None
     deletion_policy: DeletionPolicy = DeletionPolicy.DELETE
     suspend: bool = False
+
+    @model_validator(mode="after")
+    def _keeps_the_latest_of_a_collection(self) -> Self:
+        # Without one of its own it would share `publicPath`, and delete what nobody meant.
+        if self.collection_policy is CollectionPolicy.KEEP_LATEST and self.collection is None:
+            message = "collectionPolicy KeepLatest needs a collection of its own"
+            raise ValueError(message)
+        return self
 
 
 class Metadata(Model):
@@ -237,6 +270,24 @@ class MediaAsset(Model):
         """Tell whether the annotation asks for an attempt that was not made yet."""
         asked = self.metadata.annotations.get(REPROCESS_ANNOTATION)
         return asked is not None and asked != self.status.last_handled_reprocess
+
+    @property
+    def expires_at(self) -> datetime | None:
+        """Return when it is to be deleted, as far as is known now; None for never."""
+        created, spec, status = self.metadata.creation_timestamp, self.spec, self.status
+        times = []
+        if created is not None and spec.expire_seconds_after_creation is not None:
+            times.append(created + timedelta(seconds=spec.expire_seconds_after_creation))
+        stalled = status.condition(ConditionType.STALLED)
+        # What was asked since then is done first.
+        is_current = status.observed_generation == self.metadata.generation and not self.wants_reprocess
+        if stalled is not None and is_current and spec.expire_seconds_after_failure is not None:
+            times.append(stalled.last_transition_time + timedelta(seconds=spec.expire_seconds_after_failure))
+        return min(times, default=None)
+
+    def is_expired(self, now: datetime) -> bool:
+        """Tell whether it is to be deleted."""
+        return self.expires_at is not None and self.expires_at <= now
 
     @property
     def is_held(self) -> bool:

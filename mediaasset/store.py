@@ -3,7 +3,7 @@
 The transcoder does not use it: it runs no event loop and calls obstore itself.
 """
 
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -37,6 +37,12 @@ class Store(Protocol):
     async def read(self, key: str, *, max_bytes: int) -> bytes | None:
         """Return the bytes of an object, None if there is none; ValueError when it is larger than max_bytes."""
 
+    async def beginning(self, key: str, size: int) -> bytes | None:
+        """Return the first bytes of an object that is not empty, at most so many; None if there is none."""
+
+    def content(self, key: str) -> AsyncIterator[bytes]:
+        """Yield the bytes of an object as they come; nothing if there is none."""
+
     async def stat(self, key: str) -> ObjectInfo | None:
         """Return what is known of an object, None if there is none."""
 
@@ -49,5 +55,11 @@ class Store(Protocol):
     async def delete(self, keys: Iterable[str]) -> None:
         """Delete objects; those that do not exist are fine."""
 
-    async def sign(self, key: str, lifetime: timedelta) -> str:
-        """Return a URL by which anyone may GET the object until the lifetime is over."""
+    async def sign_all(self, keys: Sequence[str], lifetime: timedelta) -> dict[str, str]:
+        """Return a URL as `sign` does for each of these keys; in S3 that is ten times as fast as one by one."""
+
+    async def sign(self, key: str, lifetime: timedelta, *, file_name: str | None = None) -> str:
+        """Return a URL by which anyone may GET the object until the lifetime is over.
+
+        With a file name it is answered as an attachment, to be saved under that name.
+        """

@@ -36,6 +36,8 @@ REDIS_VARIABLE = "MEDIA_REDIS_URL"
 #: of the Graph API with its version, where it is another than Meta's own.
 WHATSAPP_VARIABLE = "MEDIA_WHATSAPP_DIRECTORY"
 GRAPH_VARIABLE = "MEDIA_GRAPH_URL"
+#: Meta keeps a version for two years at least; what is used here has been the same since v13.
+GRAPH_URL = "https://graph.facebook.com/v24.0"
 
 #: The channel of Redis on which the progress of an asset is published, as the JSON of `Progress`: this and its uid.
 PROGRESS_CHANNEL = "media-progress:"

@@ -2,7 +2,7 @@
 
 import sqlite3
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
@@ -12,8 +12,11 @@ import aiosqlite
 import structlog
 import yaml
 
-from media_standalone.database import Database, translated
-from mediaasset.assets import AlreadyExistsError, AssetsError, ConflictError, Event, NotFoundError, Page
+from media_standalone.database import Database, catalogue_columns, translated
+from mediaasset.assets import EVERYTHING, AlreadyExistsError, AssetsError, ConflictError, Event, NotFoundError, Page
+from mediaasset.catalogue import Ordering, Query, State, Stats
+from mediaasset.changes import Changes
+from mediaasset.media import Kind
 from mediaasset.names import DEFAULT_PROFILE_ANNOTATION, FINALIZER, PROFILE_KIND
 from mediaasset.spec import MediaAsset, MediaAssetSpec, MediaProfile
 from mediaasset.status import Status
@@ -68,6 +71,7 @@ class SqliteAssets:
         self._on_change = on_change
         self._profiles = load_profiles() if profiles is None else profiles
         self._now = now
+        self._changes = Changes()
 
     @translated(AssetsError)
     async def create(self, asset: MediaAsset) -> MediaAsset:
@@ -93,7 +97,7 @@ class SqliteAssets:
             except sqlite3.IntegrityError as error:
                 message = f"{'/'.join(asset.key)} exists"
                 raise AlreadyExistsError(message) from error
-        self._on_change(*created.key)
+        self._tell(*created.key)
         return created
 
     @translated(AssetsError)
@@ -103,14 +107,16 @@ class SqliteAssets:
         return _single(rows, namespace, name)
 
     @translated(AssetsError)
-    async def list(self, namespace: str, *, user_id: str | None = None, limit: int, offset: int = 0) -> Page:
-        """List assets, newest first."""
-        where = "namespace = ? AND deleted = 0" + ("" if user_id is None else " AND user_id = ?")
-        parameters: tuple[Any, ...] = (namespace,) if user_id is None else (namespace, user_id)
+    async def list(self, namespace: str, query: Query = EVERYTHING, *, limit: int, offset: int = 0) -> Page:
+        """List assets."""
+        where, parameters = _where(namespace, query)
+        direction = "DESC" if query.ordering.startswith("-") else "ASC"
+        columns = (*_SORTED.get(query.ordering.removeprefix("-"), ()), "created", "name")
+        order = ", ".join(f"{column} {direction}" for column in columns)
         # One statement, so that the total and the items belong to one state of the file.
         rows = await self._database.rows(
             f"SELECT body, (SELECT count(*) FROM assets WHERE {where}) AS total FROM assets WHERE {where}"  # noqa: S608 - our own text
-            " ORDER BY sequence DESC LIMIT ? OFFSET ?",
+            f" ORDER BY {order} LIMIT ? OFFSET ?",
             (*parameters, *parameters, limit, offset),
         )
         if rows:
@@ -119,9 +125,26 @@ class SqliteAssets:
         return Page((), counted[0][0])
 
     @translated(AssetsError)
+    async def stats(self, namespace: str, *, user_id: str | None = None) -> Stats:
+        """Count assets."""
+        where, parameters = _where(namespace, Query(user_id=user_id))
+        rows = await self._database.rows(
+            f"SELECT type, state, count(*), sum(size_bytes) FROM assets WHERE {where} GROUP BY type, state",  # noqa: S608 - our own text
+            parameters,
+        )
+        return Stats.of((Kind(kind) if kind else None, State(state), *sums) for kind, state, *sums in rows)
+
+    def watch(self, namespace: str, name: str) -> AsyncIterator[MediaAsset]:
+        """Follow an asset."""
+        return self._changes.follow((namespace, name), self.get)
+
+    @translated(AssetsError)
     async def unfinished(self) -> tuple[tuple[str, str], ...]:
         """Return the assets that need looking after, oldest first."""
-        rows = await self._database.rows("SELECT namespace, name FROM assets WHERE finished = 0 ORDER BY sequence")
+        rows = await self._database.rows(
+            "SELECT namespace, name FROM assets WHERE finished = 0 OR expires <= ? ORDER BY sequence",
+            (self._now().timestamp(),),
+        )
         return tuple((row["namespace"], row["name"]) for row in rows)
 
     @translated(AssetsError)
@@ -150,14 +173,18 @@ class SqliteAssets:
 
         return await self._update(*asset.key, change)
 
-    async def replace_spec(self, namespace: str, name: str, spec: MediaAssetSpec) -> MediaAsset:
-        """Replace the spec; the generation grows only when it differs. Beyond the port. Raises NotFoundError."""
+    async def change(self, namespace: str, name: str, spec: Mapping[str, object]) -> MediaAsset:
+        """Replace members of the spec; the generation grows only when it differs."""
 
         def change(stored: MediaAsset) -> MediaAsset:
-            if stored.spec == spec:
+            if stored.deleted_at is not None:
+                raise _no_asset(namespace, name)
+            merged = {**stored.spec.to_dict(), **spec}
+            changed = MediaAssetSpec.model_validate({key: value for key, value in merged.items() if value is not None})
+            if stored.spec == changed:
                 return stored
             metadata = stored.metadata.model_copy(update={"generation": stored.metadata.generation + 1})
-            return stored.model_copy(update={"metadata": metadata, "spec": spec})
+            return stored.model_copy(update={"metadata": metadata, "spec": changed})
 
         return await self._update(namespace, name, change)
 
@@ -174,10 +201,12 @@ class SqliteAssets:
         """Return the asset as it is: every row is made with the finalizer."""
         return asset
 
-    async def delete(self, namespace: str, name: str) -> None:
+    async def delete(self, namespace: str, name: str, *, uid: str | None = None) -> None:
         """Mark as deleted; the row stays until it is released."""
 
         def change(stored: MediaAsset) -> MediaAsset:
+            if uid is not None and stored.metadata.uid != uid:
+                raise _no_asset(namespace, name)
             if stored.deleted_at:
                 return stored
             metadata = stored.metadata.model_copy(update={"deletion_timestamp": self._now()})
@@ -190,7 +219,7 @@ class SqliteAssets:
         """Remove the row of a deleted asset; by uid, for the name may be in use again."""
         async with self._database.transaction() as connection:
             await connection.execute("DELETE FROM assets WHERE uid = ? AND deleted = 1", (asset.metadata.uid,))
-        self._on_change(*asset.key)
+        self._tell(*asset.key)
 
     async def profile(self, name: str | None) -> MediaProfile:
         """Return a profile, or the default one."""
@@ -227,11 +256,41 @@ class SqliteAssets:
                 f"UPDATE assets SET {assignments} WHERE uid = ?",  # noqa: S608 - our own column names
                 (*row.values(), changed.metadata.uid),
             )
-        self._on_change(namespace, name)
+        self._tell(namespace, name)
         return changed
 
+    def _tell(self, namespace: str, name: str) -> None:
+        self._changes.tell((namespace, name))
+        self._on_change(namespace, name)
+
+
+#: What an ordering sorts by, before the creation time and the name.
+_SORTED: Mapping[str, tuple[str, ...]] = {
+    Ordering.ORDER: ("item_order IS NULL", "item_order"),
+    Ordering.SMALLEST: ("size_bytes",),
+    Ordering.NAME: ("file_name",),
+}
 
 _BY_NAME = "SELECT body FROM assets WHERE namespace = ? AND name = ?"
+
+
+def _where(namespace: str, query: Query) -> tuple[str, list[Any]]:
+    """Return the condition that a query is, and its parameters."""
+    conditions: dict[str, object] = {
+        "namespace = ?": namespace,
+        "deleted = ?": 0,
+        "user_id = ?": query.user_id,
+        "type = ?": query.type,
+        "state = ?": query.state,
+        "collection = ?": query.collection,
+        "is_public = ?": query.is_public,
+        "message_id = ?": query.message_id,
+        "created > ?": query.created_after and query.created_after.timestamp(),
+        "created < ?": query.created_before and query.created_before.timestamp(),
+        "instr(text, ?) > 0": None if query.search is None else query.search.casefold(),
+    }
+    asked = {condition: value for condition, value in conditions.items() if value is not None}
+    return " AND ".join(asked), list(asked.values())
 
 
 async def _next_version(connection: aiosqlite.Connection) -> str:
@@ -241,16 +300,19 @@ async def _next_version(connection: aiosqlite.Connection) -> str:
 
 def _single(rows: list[sqlite3.Row], namespace: str, name: str) -> MediaAsset:
     if not rows:
-        message = f"there is no asset {namespace}/{name}"
-        raise NotFoundError(message)
+        raise _no_asset(namespace, name)
     return _read(rows[0])
+
+
+def _no_asset(namespace: str, name: str) -> NotFoundError:
+    return NotFoundError(f"there is no asset {namespace}/{name}")
 
 
 def _read(row: sqlite3.Row) -> MediaAsset:
     return MediaAsset.model_validate_json(row["body"])
 
 
-def _columns(asset: MediaAsset) -> dict[str, str | int | None]:
+def _columns(asset: MediaAsset) -> dict[str, str | float | None]:
     source = asset.spec.source.object
     return {
         "namespace": asset.key[0],
@@ -260,5 +322,7 @@ def _columns(asset: MediaAsset) -> dict[str, str | int | None]:
         "source_key": source.key if source else None,
         "deleted": int(asset.deleted_at is not None),
         "finished": int(asset.is_final),
+        "expires": asset.expires_at.timestamp() if asset.expires_at else None,
         "body": asset.model_dump_json(by_alias=True, exclude_none=True),
+        **catalogue_columns(asset),
     }

@@ -9,12 +9,16 @@ from pathlib import Path
 from typing import Any, ParamSpec, Self, TypeVar
 
 import aiosqlite
+from pydantic import ValidationError
+
+from mediaasset.catalogue import facts_of
+from mediaasset.spec import MediaAsset
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 #: Stands in PRAGMA user_version. It grows with each change of the schema; a file with a larger one is refused.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 _SCHEMA = """
 CREATE TABLE assets (
@@ -29,8 +33,6 @@ CREATE TABLE assets (
   body TEXT NOT NULL,
   UNIQUE (namespace, name)
 );
-CREATE INDEX assets_listed ON assets (namespace, deleted, sequence);
-CREATE INDEX assets_of_user ON assets (namespace, user_id, deleted, sequence);
 CREATE INDEX assets_unfinished ON assets (sequence) WHERE finished = 0;
 CREATE TABLE counter (value INTEGER NOT NULL);
 INSERT INTO counter VALUES (0);
@@ -56,6 +58,28 @@ CREATE INDEX jobs_active ON jobs (phase) WHERE finished_at IS NULL;
 CREATE TRIGGER jobs_released AFTER DELETE ON assets BEGIN
   DELETE FROM jobs WHERE uid = OLD.uid AND finished_at IS NOT NULL;
 END;
+"""
+
+#: What version 2 added: what lists are asked by, as mediaasset.catalogue.Facts has it.
+_CATALOGUE = """
+ALTER TABLE assets ADD COLUMN type TEXT;
+ALTER TABLE assets ADD COLUMN state TEXT NOT NULL DEFAULT 'processing';
+ALTER TABLE assets ADD COLUMN collection TEXT NOT NULL DEFAULT '';
+ALTER TABLE assets ADD COLUMN is_public INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE assets ADD COLUMN message_id TEXT;
+ALTER TABLE assets ADD COLUMN created REAL NOT NULL DEFAULT 0;
+ALTER TABLE assets ADD COLUMN item_order INTEGER;
+ALTER TABLE assets ADD COLUMN size_bytes INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE assets ADD COLUMN file_name TEXT NOT NULL DEFAULT '';
+ALTER TABLE assets ADD COLUMN text TEXT NOT NULL DEFAULT '';
+ALTER TABLE assets ADD COLUMN expires REAL;
+DROP INDEX IF EXISTS assets_listed;
+DROP INDEX IF EXISTS assets_of_user;
+CREATE INDEX assets_listed ON assets (namespace, deleted, created, name);
+CREATE INDEX assets_of_user ON assets (namespace, user_id, deleted, created, name);
+CREATE INDEX assets_of_collection ON assets (namespace, collection, deleted, created, name);
+CREATE INDEX assets_expiring ON assets (expires) WHERE expires IS NOT NULL;
+CREATE INDEX assets_of_message ON assets (namespace, message_id) WHERE message_id IS NOT NULL;
 """
 
 
@@ -140,8 +164,38 @@ async def _migrate(connection: aiosqlite.Connection, path: Path) -> None:
         raise SchemaError(message)
     if version == SCHEMA_VERSION:
         return
-    if await connection.execute_fetchall("SELECT 1 FROM sqlite_master LIMIT 1"):
+    if version == 0 and await connection.execute_fetchall("SELECT 1 FROM sqlite_master LIMIT 1"):
         message = f"{path} is a database, but not one of standalone: use another data directory"
         raise SchemaError(message)
-    # One script is one transaction: a crash in it leaves an empty file, never half a schema.
-    await connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")
+    # All of it is one transaction: a crash in it leaves the file as it was, never half a schema.
+    await connection.executescript(f"BEGIN; {'' if version else _SCHEMA} {_CATALOGUE}")
+    for row in await connection.execute_fetchall("SELECT sequence, namespace, name, body FROM assets"):
+        try:
+            columns = catalogue_columns(MediaAsset.model_validate_json(row["body"]))
+        except ValidationError as error:
+            message = f"{path} holds the asset {row['namespace']}/{row['name']}, which cannot be read"
+            raise SchemaError(message) from error
+        assignments = ", ".join(f"{column} = ?" for column in columns)
+        await connection.execute(
+            f"UPDATE assets SET {assignments} WHERE sequence = ?",  # noqa: S608 - our own column names
+            (*columns.values(), row["sequence"]),
+        )
+    await connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+    await connection.execute("COMMIT")
+
+
+def catalogue_columns(asset: MediaAsset) -> dict[str, str | float | None]:
+    """Return what lists are asked by, for each column of it."""
+    facts = facts_of(asset)
+    return {
+        "type": facts.type,
+        "state": facts.state,
+        "collection": facts.collection,
+        "is_public": facts.is_public,
+        "message_id": facts.message_id,
+        "created": facts.created,
+        "item_order": facts.order,
+        "size_bytes": facts.size_bytes,
+        "file_name": facts.file_name,
+        "text": facts.text,
+    }

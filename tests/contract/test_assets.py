@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from mediaasset.assets import AlreadyExistsError, Assets, ConflictError, Event, NotFoundError
+from mediaasset.catalogue import Query
 from mediaasset.names import FINALIZER, REPROCESS_ANNOTATION
 from mediaasset.reasons import Reason
 from mediaasset.spec import MediaAsset, MediaAssetSpec, Metadata, ObjectSource, Source, Visibility
@@ -111,7 +112,7 @@ async def test_list_of_a_user_holds_only_theirs(assets: Assets) -> None:
     await assets.create(new("mine", user="42"))
     await assets.create(new("yours", user="43"))
     await assets.create(new("nobodys", user=None))
-    page = await assets.list(NAMESPACE, user_id="42", limit=10)
+    page = await assets.list(NAMESPACE, Query(user_id="42"), limit=10)
     assert ([item.metadata.name for item in page.items], page.total) == (["mine"], 1)
 
 
@@ -172,6 +173,16 @@ async def test_deleted_asset_can_be_read_until_it_is_released(assets: Assets) ->
         await assets.get(NAMESPACE, "one")
 
 
+async def test_by_its_uid_only_that_very_asset_is_deleted(assets: Assets) -> None:
+    first = await assets.create(new())
+    await assets.delete(NAMESPACE, "one", uid=first.metadata.uid)
+    await assets.release(first)
+    again = await assets.create(new())
+    with pytest.raises(NotFoundError):
+        await assets.delete(NAMESPACE, "one", uid=first.metadata.uid)
+    assert await assets.get(NAMESPACE, "one") == again
+
+
 async def test_unfinished_are_those_without_a_final_answer_to_what_is_asked(assets: Assets) -> None:
     names = ("fresh", "ready", "failed", "working", "asked", "deleted", "gone")
     created = {name: await assets.create(new(name)) for name in names}
@@ -185,6 +196,16 @@ async def test_unfinished_are_those_without_a_final_answer_to_what_is_asked(asse
     await assets.delete(NAMESPACE, "gone")
     await assets.release(created["gone"])
     assert set(await assets.unfinished()) == {(NAMESPACE, name) for name in ("fresh", "working", "asked", "deleted")}
+
+
+async def test_unfinished_are_also_those_whose_time_is_over(assets: Assets) -> None:
+    # What is finished here was so at NOW, long ago.
+    for name, seconds in (("over", 60), ("later", 3_155_760_000), ("never", None)):
+        asset = new(name)
+        spec = asset.spec.model_copy(update={"expire_seconds_after_failure": seconds})
+        created = await assets.create(asset.model_copy(update={"spec": spec}))
+        await assets.write_status(created, finished(created, ConditionType.STALLED))
+    assert await assets.unfinished() == ((NAMESPACE, "over"),)
 
 
 async def test_profiles_are_found_by_name_and_by_default(assets: Assets) -> None:

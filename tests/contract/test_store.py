@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
+import httpx2
 import pytest
 
 from mediaasset.store import Store
@@ -134,3 +135,28 @@ async def test_signed_url_names_the_object(store: Store) -> None:
     assert url.startswith("http")
     assert key in url.partition("?")[0]
     assert url.partition("?")[2]
+
+
+async def test_many_urls_are_signed_at_once(store: Store) -> None:
+    wanted = [f"private/default/assets/uid/{name}-0123456789abcdef.jpg" for name in ("small", "large")]
+    signed = await store.sign_all(wanted, timedelta(hours=1))
+    assert list(signed) == wanted
+    assert all(key in url.partition("?")[0] for key, url in signed.items())
+    assert await store.sign_all([], timedelta(hours=1)) == {}
+
+
+async def test_download_is_answered_as_an_attachment_where_the_store_answers_itself(store: Store) -> None:
+    key = "uploads/default/one/00"
+    await store.create(key, b"body")
+    url = await store.sign(key, timedelta(hours=1), file_name='na\u00efve "x"/\n.jpg')
+    assert key in url.partition("?")[0]
+    if "X-Amz-Signature" not in url:
+        # A directory is served by standalone: tests/integration/standalone/test_download.py.
+        return
+    async with httpx2.AsyncClient() as client:
+        answer = await client.get(url)
+        assert (answer.status_code, answer.content) == (200, b"body")
+        assert answer.headers["Content-Disposition"] == (
+            "attachment; filename=\"na_ve _x___.jpg\"; filename*=UTF-8''na%C3%AFve%20_x___.jpg"
+        )
+        assert (await client.get(url.replace("jpg", "exe"))).status_code == 403
