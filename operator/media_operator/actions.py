@@ -67,11 +67,31 @@ class WriteTombstone:
 
 
 @dataclass(frozen=True, slots=True)
+class DeleteAsset:
+    """Delete an asset, this one or another; one that is gone already, or whose name is another's now, is left."""
+
+    namespace: str
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
 class Release:
     """Let the deleted asset go."""
 
 
-Action = Hold | StartJob | StopJob | CopyObject | CopyTree | DeleteObject | DeletePrefix | WriteTombstone | Release
+Action = (
+    Hold
+    | StartJob
+    | StopJob
+    | CopyObject
+    | CopyTree
+    | DeleteObject
+    | DeletePrefix
+    | WriteTombstone
+    | DeleteAsset
+    | Release
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ and Jobs have an operator each, in one process, for they are watched in differen
 
 import ssl
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import kopf
@@ -20,6 +21,7 @@ from mediaasset.names import ASSET_PLURAL, GROUP, MANAGER, MANAGER_LABEL, VERSIO
 from mediaasset.spec import MediaAsset
 
 _DELETED = "DELETED"
+_EXPIRING = {"expireSecondsAfterCreation", "expireSecondsAfterFailure"}
 
 
 def assets_registry(wake: Wake, watched: Watched, settings: Settings) -> kopf.OperatorRegistry:
@@ -31,7 +33,8 @@ def assets_registry(wake: Wake, watched: Watched, settings: Settings) -> kopf.Op
         key = (body["metadata"]["namespace"], body["metadata"]["name"])
         is_gone = type == _DELETED
         is_unfinished = not is_gone and not _is_settled(body, settings)
-        watched.seen(key, unfinished=is_unfinished)
+        # A finished one that expires is listed as unfinished one day, without a word of the watch.
+        watched.seen(key, unfinished=is_unfinished or (not is_gone and _may_expire(body)))
         # After a start every asset comes by: for a finished one nothing must be read.
         if is_unfinished or is_gone:
             wake(*key)
@@ -125,7 +128,11 @@ def jobs_settings() -> kopf.OperatorSettings:
 
 def _is_settled(body: kopf.Body, settings: Settings) -> bool:
     try:
-        return is_settled(MediaAsset.model_validate(dict(body)), settings)
+        return is_settled(MediaAsset.model_validate(dict(body)), settings, datetime.now(UTC))
     except ValueError:
         # Another version of us wrote it, perhaps; the reconcile will say what is wrong with it.
         return False
+
+
+def _may_expire(body: kopf.Body) -> bool:
+    return not _EXPIRING.isdisjoint(body.get("spec", ()))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from mediaasset import keys
 from mediaasset.jobs import Job
 from mediaasset.reasons import MediaError, Reason
-from mediaasset.spec import MediaProfile
+from mediaasset.spec import CollectionPolicy, MediaAsset, MediaProfile
 from mediaasset.task import Failure, Result
 
 #: No Result or Failure is larger: 32 renditions of a few hundred bytes each. A larger object is not ours.
@@ -23,6 +23,8 @@ class Observed:
     failures: tuple[Failure, ...] = ()
     attempts: frozenset[int] = field(default_factory=frozenset)
     """Attempts that left anything behind, a Job or an object."""
+    siblings: tuple[MediaAsset, ...] = ()
+    """The other assets of which, with this one, only the latest is kept."""
 
     def job(self, attempt: int, inputs_hash: str | None) -> Job | None:
         """Return the Job of an attempt at these inputs."""
@@ -38,7 +40,24 @@ class Observed:
         return next((f for f in matching if f.reason is reason), matching[-1] if matching else None)
 
 
-def observe(uid: str, jobs: Iterable[Job], work: Mapping[str, bytes], profile: MediaProfile | None) -> Observed:
+def siblings_of(asset: MediaAsset, listed: Iterable[MediaAsset]) -> tuple[MediaAsset, ...]:
+    """Return those of the listed assets of which, with this one, only the latest is kept."""
+
+    def group(each: MediaAsset) -> tuple[object, ...]:
+        return each.key[0], each.spec.user_id, each.spec.collection, each.spec.collection_policy
+
+    if asset.spec.collection_policy is not CollectionPolicy.KEEP_LATEST:
+        return ()
+    return tuple(each for each in listed if each.metadata.uid != asset.metadata.uid and group(each) == group(asset))
+
+
+def observe(
+    uid: str,
+    jobs: Iterable[Job],
+    work: Mapping[str, bytes],
+    profile: MediaProfile | None,
+    siblings: tuple[MediaAsset, ...] = (),
+) -> Observed:
     """Parse what was read.
 
     work holds the objects under work/{uid}/ by key. What cannot be parsed, carries another uid or lies at another
@@ -70,4 +89,5 @@ def observe(uid: str, jobs: Iterable[Job], work: Mapping[str, bytes], profile: M
         results=tuple(results),
         failures=tuple(failures),
         attempts=frozenset(attempts | {job.attempt for job in own}),
+        siblings=siblings,
     )

@@ -21,6 +21,7 @@ from media_operator.actions import (
     StopJob,
     WriteTombstone,
 )
+from media_operator.leaving import removal, replacement, replacing
 from media_operator.observe import Observed
 from media_operator.report import Conditions, is_moving, seen, with_urls
 from media_operator.settings import Settings
@@ -44,9 +45,10 @@ RUNNING_RECHECK_SECONDS = 5.0
 QUEUE_RECHECK_SECONDS = 300.0
 
 
-def is_settled(asset: MediaAsset, settings: Settings) -> bool:
+def is_settled(asset: MediaAsset, settings: Settings, now: datetime) -> bool:
     """Tell from the asset alone that there is nothing to do, so that a resync of finished assets reads nothing more."""
-    return asset.is_final and asset.is_held and with_urls(asset, asset.status, settings) == asset.status
+    is_finished = asset.is_final and asset.is_held and not asset.is_expired(now)
+    return is_finished and with_urls(asset, asset.status, settings) == asset.status
 
 
 def plan(asset: MediaAsset, observed: Observed, now: datetime, settings: Settings) -> Plan:
@@ -81,6 +83,11 @@ class _Planner:
             return self._delete()
         if not self.asset.is_held:
             return Plan(actions=(Hold(),), status=self.status, requeue_seconds=0.0)
+        if self.asset.is_expired(self.now):
+            return removal(self.asset, Reason.EXPIRED, TABLE[Reason.EXPIRED].text)
+        return self._proceed()
+
+    def _proceed(self) -> Plan:
         if self._is_running():
             return self._next()
         moves = self._moves(self.status)
@@ -120,6 +127,9 @@ class _Planner:
         key = self.spec.source.object.key if self.spec.source.object else None
         if key and not keys.may_read_source(key, self.asset.key[0], self.settings.foreign_prefixes):
             return self._refuse(Reason.SOURCE_FORBIDDEN, f"The key lies outside {keys.UPLOADS}/{self.asset.key[0]}/.")
+        sent = self.spec.source.whatsapp
+        if sent and sent.failure:
+            return self._refuse(Reason.SOURCE_NOT_FOUND, f"WhatsApp sent the message without its media: {sent.failure}")
         if self.spec.suspend:
             return self._suspend()
         inputs_hash = digest(self.spec.source, self.spec.type, *renditions_of(self.asset, profile))
@@ -285,6 +295,10 @@ class _Planner:
     # Serving what is finished
 
     def _publish(self, status: Status) -> Plan:
+        newer = replacement(self.asset, self.observed)
+        if newer is not None:
+            text = f"{newer.metadata.name} is newer: {TABLE[Reason.REPLACED].text}"
+            return removal(self.asset, Reason.REPLACED, text)
         text = f"{sum(r.state is RenditionState.READY for r in status.renditions)} renditions are published."
         ready = status.with_conditions(
             [
@@ -294,7 +308,8 @@ class _Planner:
             absent=[ConditionType.RECONCILING, ConditionType.STALLED],
         )
         is_news = not self.status.is_true(ConditionType.READY)
-        return self._end(ready, Event(Reason.READY, text) if is_news else None)
+        ended = self._end(ready, Event(Reason.READY, text) if is_news else None)
+        return replacing(ended, self.asset, self.observed, self.now)
 
     def _end(self, status: Status, news: Event | None) -> Plan:
         """End an attempt, well or not: with every object where the visibility wants it, and none elsewhere.

@@ -1,12 +1,14 @@
 """One reconcile: observe, plan, admit, apply, write the status once. Called unchanged by Kopf and by standalone."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 
 from media_operator.actions import (
     Action,
     CopyObject,
     CopyTree,
+    DeleteAsset,
     DeleteObject,
     DeletePrefix,
     Hold,
@@ -18,14 +20,18 @@ from media_operator.actions import (
 from media_operator.admission import Admission
 from media_operator.admit import Caps
 from media_operator.loop import Wake
-from media_operator.observe import MAX_DOCUMENT_BYTES, Observed, observe
+from media_operator.observe import MAX_DOCUMENT_BYTES, Observed, observe, siblings_of
 from media_operator.plan import is_settled, plan, queued, without
 from media_operator.settings import Settings
 from mediaasset import keys
 from mediaasset.assets import Assets, ConflictError, NotFoundError
+from mediaasset.catalogue import Query
 from mediaasset.jobs import Jobs
-from mediaasset.spec import MediaAsset, MediaProfile
+from mediaasset.spec import CollectionPolicy, MediaAsset, MediaProfile
 from mediaasset.store import Store
+
+#: How many assets of a collection are looked at together; the older ones are found once these are gone.
+_SIBLINGS = 1000
 
 
 class Reconciler:
@@ -61,7 +67,7 @@ class Reconciler:
         except NotFoundError:
             await self._admission.gone((namespace, name))
             return None
-        if is_settled(asset, self._settings):
+        if is_settled(asset, self._settings, self._now()):
             # Its Job says that it is over a second or two after its Result made the asset Ready.
             await self._admission.ended([asset.status.job_name or ""])
             return None
@@ -87,7 +93,14 @@ class Reconciler:
             # One that is too large is none of ours, but its attempt is used.
             is_read = item.key.endswith(".json") and item.size_bytes <= MAX_DOCUMENT_BYTES
             work[item.key] = await self._store.read(item.key, max_bytes=MAX_DOCUMENT_BYTES) or b"" if is_read else b""
-        return observe(uid, jobs, work, await self._profile(asset))
+        return observe(uid, jobs, work, await self._profile(asset), await self._siblings(asset))
+
+    async def _siblings(self, asset: MediaAsset) -> tuple[MediaAsset, ...]:
+        if asset.spec.collection_policy is CollectionPolicy.KEEP_ALL:
+            return ()
+        query = Query(user_id=asset.spec.user_id, collection=asset.spec.collection)
+        page = await self._assets.list(asset.key[0], query, limit=_SIBLINGS)
+        return siblings_of(asset, page.items)
 
     async def _profile(self, asset: MediaAsset) -> MediaProfile | None:
         try:
@@ -103,8 +116,8 @@ class Reconciler:
             decided = queued(asset, self._now())
         if asset.deleted_at is None and decided.status != asset.status:
             await self._assets.write_status(asset, decided.status)
-            for event in decided.events:
-                await self._assets.emit(asset, event)
+        for event in decided.events:
+            await self._assets.emit(asset, event)
         return decided.requeue_seconds
 
     async def _act(self, asset: MediaAsset, decided: Plan) -> Plan:
@@ -134,6 +147,9 @@ class Reconciler:
                 await self._store.delete([item.key async for item in self._store.list(prefix)])
             case WriteTombstone(key, body):
                 await self._store.create(key, body)
+            case DeleteAsset(namespace, name, uid):
+                with suppress(NotFoundError):
+                    await self._assets.delete(namespace, name, uid=uid)
             case Release():
                 await self._assets.release(asset)
 

@@ -51,15 +51,15 @@ def task_of(asset: MediaAsset, profile: MediaProfile, attempt: int, inputs_hash:
 def original_key_of(asset: MediaAsset) -> str | None:
     """Return the key at which the bytes of a chat message are kept as they came; None for any other source."""
     sent = asset.spec.source.whatsapp
-    if sent is None:
+    if sent is None or sent.media_id is None:
         return None
     return keys.whatsapp_original(sent.account_name, sent.timestamp, sent.mime_type, asset.metadata.uid)
 
 
 def _source(asset: MediaAsset) -> Source:
     source, original_key = asset.spec.source, original_key_of(asset)
-    if source.whatsapp and original_key:
-        sent = source.whatsapp
+    sent = source.whatsapp
+    if sent and sent.media_id and original_key:
         return Source(
             whatsapp=WhatsAppMedia(
                 account_name=sent.account_name,

@@ -13,6 +13,7 @@ from media_operator.reconcile import Reconciler
 from media_operator.settings import Settings
 from media_standalone.assets import SqliteAssets
 from media_standalone.database import Database
+from media_standalone.directory import Signer
 from mediaasset import keys
 from mediaasset.assets import NotFoundError
 from mediaasset.jobs import Job, JobPhase, NameTakenError
@@ -120,7 +121,7 @@ class World:
         self.woken: list[tuple[str, ...]] = []
         self.jobs = PlayedJobs()
         self.assets = SqliteAssets(database, lambda *_: None, {"": profile, "web": profile}, now=lambda: self.now)
-        self.store = ObjectStore(MemoryStore(), self._sign)
+        self.store = ObjectStore(MemoryStore(), Signer(b"k" * 32, "http://localhost"))
         self.restart()
 
     def restart(self) -> None:
@@ -198,10 +199,7 @@ class World:
     async def edit(self, namespace: str, name: str, **changes: object) -> None:
         """Change the spec of an asset that is there."""
         with suppress(NotFoundError):
-            asset = await self.assets.get(namespace, name)
-            if asset.deleted_at is None:
-                spec = type(asset.spec).model_validate(asset.spec.to_dict() | changes)
-                await self.assets.replace_spec(namespace, name, spec)
+            await self.assets.change(namespace, name, changes)
 
     async def _all(self, known: list[tuple[str, str]]) -> list[MediaAsset]:
         found = []
@@ -209,6 +207,3 @@ class World:
             with suppress(NotFoundError):
                 found.append(await self.assets.get(namespace, name))
         return found
-
-    async def _sign(self, key: str, lifetime: timedelta) -> str:
-        return f"signed:{key}:{lifetime}"

@@ -50,9 +50,9 @@ def test_an_asset_made_by_other_means_is_held_before_anything_else() -> None:
 
 def test_a_finished_asset_that_nobody_holds_is_not_settled() -> None:
     ready = finished()
-    assert is_settled(ready, SETTINGS)
+    assert is_settled(ready, SETTINGS, NOW)
     free = ready.model_copy(update={"metadata": ready.metadata.model_copy(update={"finalizers": ()})})
-    assert not is_settled(free, SETTINGS)
+    assert not is_settled(free, SETTINGS, NOW)
     assert plan(free, see(free), NOW, SETTINGS).actions == (Hold(),)
 
 
@@ -78,7 +78,7 @@ def test_a_result_makes_it_ready_also_before_the_job_says_so() -> None:
     assert status.source_info is not None
     assert status.source_info.width == 4000
     assert [event.reason for event in decided.events] == [Reason.READY]
-    assert is_settled(after(asset, decided), SETTINGS)
+    assert is_settled(after(asset, decided), SETTINGS, NOW)
 
 
 def test_a_result_outweighs_a_failed_job() -> None:
@@ -116,7 +116,7 @@ def test_what_cannot_get_better_ends_at_once(reason: Reason) -> None:
     assert stalled is not None
     assert stalled.message == f"It was {reason}."
     assert [event.warning for event in decided.events] == [True]
-    assert is_settled(after(asset, decided), SETTINGS)
+    assert is_settled(after(asset, decided), SETTINGS, NOW)
 
 
 def test_what_may_get_better_is_tried_again_after_a_pause_that_doubles_until_it_is_enough() -> None:
@@ -205,7 +205,7 @@ def test_a_changed_request_stops_the_job_of_the_old_one() -> None:
 
 def test_reprocess_runs_exactly_one_more_attempt() -> None:
     asset = annotated(finished(), "2026-01-02")
-    assert not is_settled(asset, SETTINGS)
+    assert not is_settled(asset, SETTINGS, NOW)
     decided = decide(asset, see(asset))
     assert decided.start is not None
     assert decided.start.task.attempt == 2
@@ -213,7 +213,7 @@ def test_reprocess_runs_exactly_one_more_attempt() -> None:
     assert conditions(decided.status)["Published"] == ("True", "Ready")
     running = after(asset, decided)
     done = after(running, decide(running, see(running, left=(result_of(running),))))
-    assert is_settled(done, SETTINGS)
+    assert is_settled(done, SETTINGS, NOW)
 
 
 def test_reprocess_gets_a_stalled_asset_moving_with_a_fresh_count() -> None:
@@ -271,7 +271,7 @@ def test_a_missing_profile_is_said_and_heals_when_it_appears() -> None:
     assert conditions(decided.status)["Stalled"] == ("True", "ProfileNotFound")
     assert decided.requeue_seconds == 60.0
     stalled = after(asset, decided)
-    assert not is_settled(stalled, SETTINGS)
+    assert not is_settled(stalled, SETTINGS, NOW)
     assert decide(stalled, see(stalled)).start is not None
 
 
@@ -293,7 +293,7 @@ def test_waiting_for_a_slot_is_shown_and_changes_nothing_else() -> None:
 def test_a_moved_base_url_heals_the_urls_without_a_job() -> None:
     asset = finished()
     elsewhere = Settings.model_validate({"public_base_url": "https://cdn.example.org"})
-    assert not is_settled(asset, elsewhere)
+    assert not is_settled(asset, elsewhere, NOW)
     decided = plan(asset, see(asset), NOW, elsewhere)
     assert decided.actions == ()
     assert decided.status.url == "https://cdn.example.org/media/shop/assets/u1/medium-0123456789abcdef.jpg"
@@ -345,6 +345,17 @@ def test_what_a_chat_announced_reaches_the_transcoder_with_the_place_where_it_is
     assert re.fullmatch(r"whatsapp-media/support/2026-01-02/audio/[0-9a-f-]{36}\.ogg", sent.original_key)
     assert start.task.source.key is None
     assert start.task.source.url is None
+
+
+def test_a_message_without_its_media_is_stalled_without_a_job_and_says_why() -> None:
+    said = {key: value for key, value in WHATSAPP["whatsapp"].items() if key != "mediaID"}
+    asset = make_asset(source={"whatsapp": {**said, "failure": "131051 Message type unknown"}})
+    decided = plan(asset, see(asset), NOW, SETTINGS)
+    assert decided.start is None
+    stalled = decided.status.condition(ConditionType.STALLED)
+    assert stalled is not None
+    assert (stalled.reason, "131051" in stalled.message) == (Reason.SOURCE_NOT_FOUND, True)
+    assert original_key_of(asset) is None
 
 
 @pytest.mark.parametrize("policy", ["Delete", "Retain"])

@@ -88,7 +88,7 @@ async def check_end(world: World) -> None:
         except NotFoundError:
             expected.append(f"tombstones/{namespace}/{name}.json")
             continue
-        assert is_settled(asset, SETTINGS), asset.status
+        assert is_settled(asset, SETTINGS, world.now), asset.status
         uid = asset.metadata.uid
         place = "media" if asset.spec.visibility.value == "Public" else "private"
         expected.append(f"uploads/{namespace}/{name}/x")

@@ -30,12 +30,12 @@ def test_a_change_of_visibility_copies_records_and_then_deletes(before: str, the
     assert (first.status.url is None) == (then == "Private")
     assert first.requeue_seconds == 0.0
     moving = after(asset, first)
-    assert not is_settled(moving, SETTINGS)
+    assert not is_settled(moving, SETTINGS, NOW)
     second = decide_move(moving)
     assert second.actions == (DeletePrefix(f"{source}/shop/assets/u1/"),)
     assert second.status.is_true(ConditionType.READY)
     assert second.status.attempt == 1
-    assert is_settled(after(moving, second), SETTINGS)
+    assert is_settled(after(moving, second), SETTINGS, NOW)
 
 
 def test_a_rendition_that_is_a_directory_moves_whole() -> None:
@@ -76,7 +76,7 @@ def test_move_waits_for_the_job_whose_result_is_there_already() -> None:
         assert waiting.requeue_seconds > 0
         hidden = after(hidden, waiting)
         assert conditions(hidden.status)["Ready"] == ("False", "MovingObjects")
-        assert not is_settled(hidden, SETTINGS)
+        assert not is_settled(hidden, SETTINGS, NOW)
     over = job_of(ready, JobPhase.SUCCEEDED)
     copying = plan(hidden, see(hidden, jobs=(over,), left=(result,)), NOW, SETTINGS)
     assert [type(action) for action in copying.actions] == [CopyObject, CopyObject]
@@ -157,12 +157,12 @@ def test_an_asset_made_private_during_a_run_that_fails_ends_the_public_urls() ->
     first = plan(hidden, see(hidden, jobs=(failed,)), NOW, SETTINGS)
     assert first.requeue_seconds == 0.0
     moving = after(hidden, first)
-    assert not is_settled(moving, SETTINGS)
+    assert not is_settled(moving, SETTINGS, NOW)
     second = plan(moving, see(moving, jobs=(failed,)), NOW, SETTINGS)
     assert second.actions[0] == DeletePrefix("media/shop/assets/u1/")
     ended = after(moving, second)
     assert (ended.status.url, conditions(ended.status)["Stalled"][1]) == (None, "Undecodable")
-    assert is_settled(ended, SETTINGS)
+    assert is_settled(ended, SETTINGS, NOW)
 
 
 def test_what_a_failed_first_run_of_a_private_asset_published_is_deleted() -> None:
@@ -179,7 +179,7 @@ def test_a_stalled_asset_that_is_still_served_can_be_hidden() -> None:
     stalled = after(running, decide(running, see(running, jobs=(failed,))), visibility="Private")
     assert conditions(stalled.status)["Published"] == ("True", "Ready")
     moving = after(stalled, plan(stalled, see(stalled), NOW, SETTINGS))
-    assert not is_settled(moving, SETTINGS)
+    assert not is_settled(moving, SETTINGS, NOW)
     ended = plan(moving, see(moving), NOW, SETTINGS)
     assert ended.actions == (DeletePrefix("media/shop/assets/u1/"),)
     hidden = after(moving, ended)
@@ -188,7 +188,7 @@ def test_a_stalled_asset_that_is_still_served_can_be_hidden() -> None:
         "Published": ("True", "Ready"),
         "Stalled": ("True", "Undecodable"),
     }
-    assert is_settled(hidden, SETTINGS)
+    assert is_settled(hidden, SETTINGS, NOW)
 
 
 def test_a_refusal_that_moves_says_so_at_once_and_looks_again_at_once() -> None:
