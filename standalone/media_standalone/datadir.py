@@ -55,6 +55,11 @@ class DataDir:
         return self.path / "scratch"
 
     @property
+    def partial(self) -> Path:
+        """The files of uploads that are not complete."""
+        return self.path / "partial"
+
+    @property
     def accounts(self) -> Path:
         """A directory for each WhatsApp account, with the files `token` and `namespace`; the owner makes them."""
         return self.path / "accounts"
@@ -107,15 +112,26 @@ async def remove_orphans(assets: SqliteAssets, store: Store) -> int:
     to be retained.
     """
     wanted = await assets.source_keys()
+    # An upload in several requests goes on after a restart; what it leaves in the end is the sweep's.
+    unfinished = {item.key.rpartition("/")[0] async for item in store.list(f"{keys.UPLOADS}/") if _is_record(item.key)}
     orphans = []
     async for item in store.list(f"{keys.UPLOADS}/"):
         parts = item.key.split("/")
-        if len(parts) != len(("uploads", "namespace", "asset", "random")) or item.key in wanted:
+        if (
+            len(parts) != len(("uploads", "namespace", "asset", "random"))
+            or item.key in wanted
+            or item.key.rpartition("/")[0] in unfinished
+        ):
             continue
         if await store.stat(keys.tombstone(parts[1], parts[2])) is None:
             orphans.append(item.key)
     await store.delete(orphans)
     return len(orphans)
+
+
+def _is_record(key: str) -> bool:
+    namespace, asset = [*key.split("/"), "", ""][1:3]
+    return key == keys.upload_record(namespace, asset)
 
 
 def _kept(path: Path, make: Callable[[], bytes]) -> bytes:

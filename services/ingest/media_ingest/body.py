@@ -16,7 +16,10 @@ from media_ingest.settings import Settings
 class Body(Protocol):
     """An upload being read, once and in this order: open, chunks, finish."""
 
-    form: Form
+    @property
+    def form(self) -> Form:
+        """Return what was read until now beside the bytes of the file."""
+
     #: At least so many bytes the file will have, as far as Content-Length tells.
     announced: int
 

@@ -7,9 +7,9 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, Json, ValidationError
 
 from media_ingest.auth import Token
-from media_ingest.errors import Problem, Slug, from_validation
+from media_ingest.errors import Problem, Slug, from_validation, invalid
 from mediaasset.media import Kind
-from mediaasset.spec import MediaAssetSpec, Visibility
+from mediaasset.spec import CollectionPolicy, MediaAssetSpec, Visibility
 
 #: The part of a form that is the file has one of these names.
 FILE_FIELDS = frozenset({"file", "image", "avatar"})
@@ -54,6 +54,7 @@ class Fields(BaseModel):
     order: int | None = None
     path: str | None = None
     collection: str | None = None
+    keep_latest: bool = False
     profile: str | None = None
     metadata: Json[dict[str, str]] | None = None
 
@@ -65,8 +66,8 @@ class Fields(BaseModel):
         except ValidationError as error:
             raise from_validation(error, _NAMES) from error
 
-    def to_spec(self, token: Token, file: FileHead, *, source: Mapping[str, Any], kind: Kind) -> MediaAssetSpec:
-        """Make the spec of the asset for this token's user.
+    def to_spec(self, token: Token, file: FileHead, *, source: Mapping[str, Any], kind: Kind | None) -> MediaAssetSpec:
+        """Make the spec of the asset for this token's user; `source` is the member of the spec.
 
         Raises Problem: invalid-field where a bound is broken, forbidden for a path that the token may not write.
         """
@@ -74,11 +75,12 @@ class Fields(BaseModel):
         try:
             spec = MediaAssetSpec.model_validate(
                 {
-                    "source": {"object": source},
+                    "source": source,
                     "type": kind,
                     "profileName": self.profile,
                     "publicPath": path,
                     "collection": self.collection,
+                    "collectionPolicy": self._collection_policy(),
                     "order": self.order,
                     "visibility": Visibility.PUBLIC if self.is_public else Visibility.PRIVATE,
                     "userID": token.user,
@@ -95,6 +97,11 @@ class Fields(BaseModel):
                 Slug.FORBIDDEN, f"The token may not write to the path {path}: use one that may, or another path."
             )
         return spec
+
+    def _collection_policy(self) -> CollectionPolicy:
+        if self.keep_latest and self.collection is None:
+            raise invalid({"keep_latest": "needs the field collection: what is replaced must be named"})
+        return CollectionPolicy.KEEP_LATEST if self.keep_latest else CollectionPolicy.KEEP_ALL
 
 
 def text_of(raw: bytes) -> str:

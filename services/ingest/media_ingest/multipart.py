@@ -43,6 +43,10 @@ class FormParser:
         self._events: deque[FileData | FileEnd] = deque()
         self._ended = False
         self._in_file = False
+        # What ends the file, what may be its beginning, the last that the parser saw, and whether it holds none of it.
+        self._delimiter = b"\r\n--" + boundary
+        self._held = self._seen = b""
+        self._is_plain = False
         self._fields = 0
         # All bytes so far, and those of them that are the file's.
         self._bytes = self._file_bytes = 0
@@ -73,11 +77,18 @@ class FormParser:
 
     def feed(self, data: bytes) -> None:
         """Parse what arrived."""
-        try:
-            self._parser.write(data)
-        except FormParserError as error:
-            raise _malformed(error) from error
         self._bytes += len(data)
+        if self._is_plain:
+            data = self._take_plain(self._held + data)
+        if data:
+            try:
+                self._parser.write(data)
+            except FormParserError as error:
+                raise _malformed(error) from error
+            # Two bytes after the delimiter tell the parser that it is one.
+            window = self._seen + data
+            self._seen = window[-len(self._delimiter) - 2 :]
+            self._is_plain = self._in_file and self._delimiter not in window and not self._unsure(window)
         if self._bytes - self._file_bytes > self._settings.max_form_bytes:
             raise _form_too_large(self._settings.max_form_bytes)
 
@@ -92,6 +103,25 @@ class FormParser:
         """Yield what came of the file since the last time."""
         while self._events:
             yield self._events.popleft()
+
+    def _take_plain(self, data: bytes) -> bytes:
+        """Take what is the file's and nothing else; return what begins with its end, if that is there.
+
+        The parser would say the same, but looks at more bytes one by one.
+        """
+        found = data.find(self._delimiter)
+        end = found if found >= 0 else len(data) - self._unsure(data)
+        if end:
+            self._file_bytes += end
+            self._events.append(FileData(data[:end]))
+        self._held = b"" if found >= 0 else data[end:]
+        return data[end:] if found >= 0 else b""
+
+    def _unsure(self, data: bytes) -> int:
+        """Return how many of the last bytes may begin the end of the file."""
+        # There is one CR in what ends it, so only the last one counts.
+        last = data.rfind(b"\r", max(0, len(data) - len(self._delimiter) + 1))
+        return len(data) - last if last >= 0 and self._delimiter.startswith(data[last:]) else 0
 
     def _header_end(self) -> None:
         self._headers[self._header_name.decode("latin-1").lower()] = bytes(self._header_value)
@@ -139,6 +169,7 @@ class FormParser:
     def _part_ends(self) -> None:
         if self._in_file:
             self._events.append(FileEnd())
+            self._in_file = False
             return
         self.form.fields[self._name] = _decoded(f"the field {self._name[:100]}", bytes(self._value))
         self._value.clear()

@@ -211,6 +211,30 @@ async def test_a_body_exactly_at_the_limit_passes(api: Api) -> None:
         assert response.json()["file_size"] == limit
 
 
+CONTENT = {
+    Kind.IMAGE: PNG[:100],
+    Kind.VIDEO: b"\0\0\0\x18ftypisom" + bytes(100),
+    Kind.AUDIO: b"ID3" + bytes(100),
+    Kind.DOCUMENT: b"%PDF-1.7\n" + bytes(100),
+}
+
+
+@pytest.mark.parametrize("extra", [-1, 0, 1])
+@pytest.mark.parametrize("kind", [Kind.IMAGE, Kind.AUDIO, Kind.VIDEO, Kind.DOCUMENT])
+@pytest.mark.parametrize("form", [True, False], ids=["form", "bare"])
+async def test_each_limit_to_the_byte(api: Api, kind: Kind, extra: int, *, form: bool) -> None:
+    limit = (await api.assets.profile("web")).spec.limits.of(kind).max_bytes
+    assert limit is not None
+    content = CONTENT[kind].ljust(limit + extra, b"x")
+    response = await (api.post(files={"file": ("", content)}) if form else api.post(content=content))
+    if extra > 0:
+        assert (response.status_code, response.json()["limit"]) == (413, limit)
+        assert limit < response.json()["received"] <= len(content)
+        assert await api.nothing_exists()
+    else:
+        assert (response.status_code, response.json()["file_size"]) == (201, len(content))
+
+
 async def test_paths_without_the_slash_answer_the_same(api: Api) -> None:
     response = await api.client.post("/api/media/upload", content=PNG, headers=api.auth())
     assert response.status_code == 201
@@ -219,4 +243,4 @@ async def test_paths_without_the_slash_answer_the_same(api: Api) -> None:
 
 
 async def test_the_document_names_all_fields(api: Api) -> None:
-    assert set(health.document()["components"]["schemas"]["Fields"]["properties"]) == set(FIELDS)
+    assert set(health.document()["components"]["schemas"]["Fields"]["properties"]) == {*FIELDS, "keep_latest"}

@@ -75,3 +75,25 @@ def test_a_boundary_that_is_too_long() -> None:
     with pytest.raises(Problem) as raised:
         FormParser(b"b" * 1000, Settings())
     assert raised.value.slug == "malformed-request"
+
+
+@given(
+    st.lists(st.sampled_from([b"\r\n--b0undar", b"\r\n--b0undary", b"\r\n", b"\r", b"-" * 9, b"x" * 70]), max_size=60),
+    st.integers(1, 80),
+    st.booleans(),
+)
+def test_long_content_in_pieces_of_any_size(pieces: list[bytes], size: int, is_followed: bool) -> None:  # noqa: FBT001 - hypothesis gives it
+    content = b"".join(pieces).replace(b"\r\n--b0undary", b"\r\n--b0undarx")
+    field = b'\r\n--b0undary\r\nContent-Disposition: form-data; name="order"\r\n\r\n7' if is_followed else b""
+    body = (
+        b'--b0undary\r\nContent-Disposition: form-data; name="file"\r\n\r\n' + content + field + b"\r\n--b0undary--\r\n"
+    )
+    parser = FormParser(b"b0undary", Settings())
+    events: list[FileData | FileEnd] = []
+    for start in range(0, len(body), size):
+        parser.feed(body[start : start + size])
+        events += parser.take()
+    parser.finish()
+    assert b"".join(event.data for event in events if isinstance(event, FileData)) == content
+    assert events.count(FileEnd()) == 1
+    assert parser.form.fields == ({"order": "7"} if is_followed else {})

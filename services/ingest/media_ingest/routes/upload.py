@@ -6,7 +6,7 @@ from starlette.endpoints import HTTPEndpoint
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from media_ingest import body
+from media_ingest import body, intake
 from media_ingest.auth import Scope, authorize
 from media_ingest.service import service_of
 
@@ -18,6 +18,20 @@ class Upload(HTTPEndpoint):
         """Take one file; 201 once it is durable and its asset exists."""
         service = service_of(request)
         token = authorize(request, service.tokens, Scope.WRITE)
-        asset = await service.accept(token, body.of_request(request, service.settings))
-        headers = {"Location": f"{request.scope.get('root_path', '')}/api/media/{asset.metadata.name}/"}
-        return JSONResponse(await service.answer(asset), HTTPStatus.CREATED, headers)
+        key = intake.idempotency_key(request.headers.get("Idempotency-Key"))
+        return await created(
+            request, await intake.accept(service, token, body.of_request(request, service.settings), key)
+        )
+
+
+async def created(request: Request, accepted: intake.Accepted) -> Response:
+    """Answer with a new asset, or in the same way with the one that an earlier request had made."""
+    headers = {"Location": location(request, accepted.asset.metadata.name)}
+    if accepted.replayed:
+        headers["Idempotency-Replayed"] = "true"
+    return JSONResponse(await service_of(request).answer(accepted.asset), HTTPStatus.CREATED, headers)
+
+
+def location(request: Request, name: str) -> str:
+    """Return the path of an asset."""
+    return f"{request.scope.get('root_path', '')}/api/media/{name}/"
