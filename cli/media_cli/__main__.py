@@ -26,6 +26,10 @@ app = typer.Typer(
 )
 
 
+whatsapp = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="The WhatsApp accounts of the server.")
+app.add_typer(whatsapp, name="whatsapp")
+
+
 class Exit(IntEnum):
     """The exit codes; of several that apply, the highest."""
 
@@ -135,6 +139,25 @@ def ls(
         _print_json(body)
     else:
         show.assets(Console(), body)
+
+
+@whatsapp.command()
+def check(
+    account: Annotated[str, typer.Argument(metavar="ACCOUNT", help="The name of the account, as in its Secret.")],
+    *,
+    url: Url = target.DEFAULT_URL,
+    token_file: TokenFile = None,
+    output: Format = Output.TABLE,
+) -> None:
+    """Ask Meta whether an account is set up: token, app, number, subscription, webhook. Exits with 1 if not."""
+    with _client(url, token_file) as client:
+        body = client.check_whatsapp(account)
+    if output is Output.JSON:
+        _print_json(body)
+    else:
+        show.checks(Console(), body)
+    if any(each["ok"] is False for each in body["checks"]):
+        raise typer.Exit(Exit.FAILED)
 
 
 @app.command(

@@ -76,6 +76,13 @@ class Client:
             raise self._foreign()
         return body
 
+    def check_whatsapp(self, account: str) -> Json:
+        """Return what the server finds out about a WhatsApp account: {account, ok, checks}."""
+        body = self._ask("GET", f"/api/whatsapp/{quote(account, safe='')}/check/")
+        if not isinstance(body.get("checks"), list):
+            raise self._foreign()
+        return body
+
     def _asset(self, method: str, path: str, **request: Any) -> Json:
         body = self._ask(method, path, **request)
         if "id" not in body or "status" not in body:

@@ -11,6 +11,7 @@ from media_cli.client import Json, ServerError
 
 COLOURS = {"ready": "green", "failed": "red"}
 NOTHING = "-"
+MARKS = {True: "[green]yes[/]", False: "[red]no[/]", None: "[yellow]unknown[/]"}
 
 
 def asset(console: Console, body: Json) -> None:
@@ -51,6 +52,17 @@ def assets(console: Console, page: Json) -> None:
         )
     table(console, rows)
     console.print(f"{len(page['results'])} of {page.get('count', len(page['results']))}", highlight=False)
+
+
+def checks(console: Console, body: Json) -> None:
+    """Print what was looked at, and beneath it what to do about each thing that is not known to be well."""
+    rows = Table("Check", "Well", "Found", box=box.SIMPLE)
+    for check in body["checks"]:
+        rows.add_row(text(check["name"]), MARKS.get(check["ok"], NOTHING), text(check["detail"]))
+    table(console, rows)
+    for check in body["checks"]:
+        if not check["ok"]:
+            console.print(f"{text(check['name'])}: {text(check['cure'])}", soft_wrap=True, highlight=False)
 
 
 def table(console: Console, rows: Table) -> None:

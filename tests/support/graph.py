@@ -1,4 +1,6 @@
-"""A stand-in for Meta's Graph API, as far as media go: https://developers.facebook.com/documentation/business-messaging.
+"""A stand-in for Meta's Graph API, as far as media and messages go.
+
+https://developers.facebook.com/documentation/business-messaging/whatsapp/
 
 Real HTTP; in a test, or on its own: `python graph.py --bind 0.0.0.0 --token TOKEN --media ID=FILE …` says where it is.
 """
@@ -6,6 +8,7 @@ Real HTTP; in a test, or on its own: `python graph.py --bind 0.0.0.0 --token TOK
 import argparse
 import base64
 import hashlib
+import hmac
 import json
 import mimetypes
 import secrets
@@ -16,6 +19,8 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from email.parser import BytesParser
+from email.policy import HTTP
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -63,8 +68,17 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Uploaded:
+    """A file that was handed over for sending."""
+
+    number: str
+    mime_type: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """One request: `step` is lookup or download, token is what it carried."""
+    """One request: `step` is lookup, download, upload, message or read, token is what it carried."""
 
     step: str
     path: str
@@ -89,7 +103,14 @@ class Graph(ThreadingHTTPServer):
         self.tokens: set[str] = set()
         self.media: dict[str, Media] = {}
         #: Taken from the front, one for each request of the step, until there are none.
-        self.faults: dict[str, list[Fault]] = {"lookup": [], "download": []}
+        self.faults: dict[str, list[Fault]] = {step: [] for step in ("lookup", "download", "upload", "message", "read")}
+        #: Phone numbers by their ids, the apps that get the webhooks of a business account, the secret of the app.
+        self.numbers: dict[str, str] = {}
+        self.businesses: dict[str, list[str]] = {}
+        self.app_secret: str | None = None
+        #: What was handed over for sending, by id, and the messages that went out.
+        self.uploaded: dict[str, Uploaded] = {}
+        self.sent: list[dict[str, Any]] = []
         self.link_seconds = LINK_SECONDS
         #: Where the next links lead instead of here; empty for nowhere else.
         self.links: list[str] = []
@@ -122,7 +143,38 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         path = urlsplit(self.path)
-        step = "download" if path.path == _ATTACHMENTS else "lookup"
+        name = path.path.removeprefix(f"/{VERSION}/")
+        is_read = name == "me" or name in self.server.numbers or name.endswith("/subscribed_apps")
+        step = "download" if path.path == _ATTACHMENTS else "read" if is_read else "lookup"
+        if not self._admits(step):
+            return
+        if step == "lookup":
+            self._look_up(path.path)
+        elif step == "read":
+            self._read(name, parse_qs(path.query))
+        else:
+            self._download(parse_qs(path.query)["mid"][0])
+
+    def do_POST(self) -> None:
+        size = int(self.headers["Content-Length"])
+        body = self.rfile.read(size)
+        if len(body) < size:
+            # The sender broke off.
+            self.close_connection = True
+            return
+        version, _, name = urlsplit(self.path).path.removeprefix("/").partition("/")
+        number, _, step = name.partition("/")
+        step = {"media": "upload", "messages": "message"}[step]
+        if not self._admits(step):
+            return
+        if version != VERSION or number not in self.server.numbers:
+            self._fail(Fault(status=400, code=100, subcode=33, message="Unsupported post request."))
+        elif step == "upload":
+            self._take(number, body)
+        else:
+            self._send(number, json.loads(body))
+
+    def _admits(self, step: str) -> bool:
         scheme, _, token = (self.headers["Authorization"] or "").partition(" ")
         self.server.asked.append(Asked(step=step, path=self.path, token=token if scheme == "Bearer" else None))
         if self.server.faults[step]:
@@ -130,10 +182,56 @@ class _Handler(BaseHTTPRequestHandler):
         elif token not in self.server.tokens:
             # Who has no token is told nothing else.
             self._fail(Fault(status=401, code=190, message="Invalid OAuth access token - Cannot parse access token"))
-        elif step == "lookup":
-            self._look_up(path.path)
         else:
-            self._download(parse_qs(path.query)["mid"][0])
+            return True
+        return False
+
+    def _read(self, name: str, query: dict[str, list[str]]) -> None:
+        token, secret = self.headers["Authorization"].partition(" ")[2], self.server.app_secret
+        proof = query.get("appsecret_proof")
+        if proof and secret and proof != [hmac.new(secret.encode(), token.encode(), hashlib.sha256).hexdigest()]:
+            self._fail(Fault(status=400, code=100, message="Invalid appsecret_proof provided in the API argument"))
+            return
+        number = {"id": name, "display_phone_number": self.server.numbers.get(name), "verified_name": "Shop"}
+        answer: dict[str, Any] = {"id": "7", "name": "media"} if name == "me" else number
+        if name.endswith("/subscribed_apps"):
+            apps = self.server.businesses.get(name.partition("/")[0])
+            if apps is None:
+                self._fail(Fault(status=400, code=100, subcode=33, message="Unsupported get request."))
+                return
+            answer = {"data": [{"whatsapp_business_api_data": {"name": app, "id": "1"}} for app in apps]}
+        self._answer(200, json.dumps(answer).encode(), "application/json")
+
+    def _take(self, number: str, body: bytes) -> None:
+        # The parser of e-mail knows multipart, and none of our own code.
+        head = f"Content-Type: {self.headers['Content-Type']}\r\n\r\n".encode()
+        form = BytesParser(policy=HTTP).parsebytes(head + body)
+        parts = {part.get_param("name", header="Content-Disposition"): part for part in form.iter_parts()}
+        fields = {name: part.get_payload(decode=True) for name, part in parts.items()}
+        file = parts["file"]
+        if fields["messaging_product"] != b"whatsapp" or fields["type"] != file.get_content_type().encode():
+            self._fail(Fault(status=400, code=100, message="(#100) Invalid parameter"))
+            return
+        key = str(10**15 + len(self.server.uploaded))
+        content = fields["file"]
+        assert isinstance(content, bytes)
+        self.server.uploaded[key] = Uploaded(number=number, mime_type=file.get_content_type(), content=content)
+        self._answer(200, json.dumps({"id": key}).encode(), "application/json")
+
+    def _send(self, number: str, message: dict[str, Any]) -> None:
+        kind = message["type"]
+        media = self.server.uploaded.get(message[kind]["id"])
+        if message["messaging_product"] != "whatsapp" or media is None or media.number != number:
+            words = f"(#100) Param {kind}['id'] is not a valid whatsapp business account media attachment ID"
+            self._fail(Fault(status=400, code=100, message=words))
+            return
+        self.server.sent.append(message)
+        answer = {
+            "messaging_product": "whatsapp",
+            "contacts": [{"input": message["to"], "wa_id": message["to"].lstrip("+")}],
+            "messages": [{"id": f"wamid.sent{len(self.server.sent)}"}],
+        }
+        self._answer(200, json.dumps(answer).encode(), "application/json")
 
     def _look_up(self, path: str) -> None:
         version, _, name = path.removeprefix("/").partition("/")

@@ -18,11 +18,7 @@ from media_transcoder.sources.download import download
 from media_transcoder.sources.incoming import Incoming, digest_of
 from mediaasset.names import whatsapp_secret
 from mediaasset.reasons import MediaError, Reason
-from mediaasset.task import GRAPH_VARIABLE, WHATSAPP_VARIABLE, WhatsAppMedia
-
-#: Meta keeps a version for two years at least; what is read here has been the same since v13.
-GRAPH_VERSION = "v24.0"
-GRAPH_URL = f"https://graph.facebook.com/{GRAPH_VERSION}"
+from mediaasset.task import GRAPH_URL, GRAPH_VARIABLE, WHATSAPP_VARIABLE, WhatsAppMedia
 
 #: So many links are asked for: one may have expired before it is used, or while a download that broke off waits.
 _LINKS = 3
