@@ -2,13 +2,14 @@
 
 import fnmatch
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
+from starlette.datastructures import Headers
 from starlette.requests import Request
 
 from media_ingest.errors import Problem, Slug
@@ -18,8 +19,11 @@ from mediaasset.spec import DNS_LABEL, SHA256
 
 #: Where the user of a request stands in its ASGI scope, for the access log.
 USER_SCOPE = "media_ingest.user"
+#: And there what a JWT was found to be: a Token, or the Problem that it is answered with.
+IDENTITY_SCOPE = "media_ingest.identity"
 
-DEFAULT_PATHS = ("users/{user}", "users/{user}/*")
+DEFAULT_PATHS = ("users/{user}", "users/{user}/*", "avatars/user_{user}")
+_UNKNOWN = "The token is not known here: check that it is whole and still valid."
 _REALM = 'Bearer realm="media-operator"'
 
 
@@ -152,18 +156,39 @@ def digest(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
+def presented(headers: Headers) -> str | None:
+    """Return the token that a request presents, None without one."""
+    scheme, _, token = headers.get("Authorization", "").strip().partition(" ")
+    return (token.strip() or None) if scheme.lower() == "bearer" else None
+
+
+def refused(reason: str) -> Problem:
+    """Return the problem of a token that is not valid (RFC 6750, section 3.1)."""
+    return Problem(
+        Slug.UNAUTHORIZED,
+        reason,
+        headers={"WWW-Authenticate": f'{_REALM}, error="invalid_token", error_description="{reason}"'},
+    )
+
+
+async def outcome(verification: Awaitable[Token]) -> Token | Problem:
+    """Return what came of a verification, for `authorize` to use or to raise."""
+    try:
+        return await verification
+    except Problem as problem:
+        return problem
+
+
 def authorize(request: Request, tokens: Tokens, scope: Scope) -> Token:
     """Return the token of a request; raises Problem 401 without a valid one, 403 when it lacks the scope."""
-    scheme, _, presented = request.headers.get("Authorization", "").strip().partition(" ")
-    if scheme.lower() != "bearer" or not presented.strip():
+    text = presented(request.headers)
+    if text is None:
         raise Problem(Slug.UNAUTHORIZED, headers={"WWW-Authenticate": _REALM})
-    token = tokens.find(presented.strip())
+    token = request.scope.get(IDENTITY_SCOPE) or tokens.find(text)
+    if isinstance(token, Problem):
+        raise token
     if token is None:
-        raise Problem(
-            Slug.UNAUTHORIZED,
-            "The token is not known here: check that it is whole and still valid.",
-            headers={"WWW-Authenticate": f'{_REALM}, error="invalid_token"'},
-        )
+        raise refused(_UNKNOWN)
     request.scope[USER_SCOPE] = token.user
     if not token.has(scope):
         raise Problem(

@@ -9,8 +9,10 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from media_ingest import metrics, tracing
 from media_ingest.auth import USER_SCOPE
 from media_ingest.errors import translate
+from media_ingest.guard import HEADERS_SCOPE, ROUTE_SCOPE
 
 #: A sender that is silent for so long is not waited for; nginx's lingering_timeout.
 QUIET_SECONDS = 5
@@ -49,6 +51,7 @@ class Edge:
                 raise  # The answer has begun; the server can only break it off.
             await translate(error).to_response()(scope, exchange.receive, exchange.send)
         finally:
+            exchange.count(time.monotonic() - started)
             # A probe comes every few seconds; only one that fails is news.
             if scope["path"] not in _PROBES or exchange.status != HTTPStatus.OK:
                 _LOG.info(
@@ -73,6 +76,8 @@ class _Exchange:
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, linger_seconds: float) -> None:
         headers = Headers(scope=scope)
+        self._scope = scope
+        self._request_id = tracing.begin(headers)
         self.status = 0
         self.sent = 0
         self.received = 0
@@ -91,8 +96,12 @@ class _Exchange:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = int(message["status"])
+            headers = MutableHeaders(scope=message)
+            headers[tracing.REQUEST_ID_HEADER] = self._request_id
+            for name, value in self._scope.get(HEADERS_SCOPE, {}).items():
+                headers.setdefault(name, value)
             if self._unread:
-                MutableHeaders(scope=message)["Connection"] = "close"
+                headers["Connection"] = "close"
         elif message["type"] == "http.response.body":
             self.sent += len(message.get("body", b""))
             if self._unread and not message.get("more_body", False) and self.status >= HTTPStatus.BAD_REQUEST:
@@ -100,6 +109,13 @@ class _Exchange:
                 await self._read_out()
                 message = {"type": "http.response.body", "body": b"", "more_body": False}
         await self._send(message)
+
+    def count(self, seconds: float) -> None:
+        """Have the request in the metrics, now that it is over."""
+        method, route = metrics.method(self._scope["method"]), self._scope.get(ROUTE_SCOPE, metrics.NO_ROUTE)
+        metrics.REQUESTS.labels(method, route, self.status).inc()
+        metrics.SECONDS.labels(method, route).observe(seconds)
+        metrics.RECEIVED.inc(self.received)
 
     async def _read_out(self) -> None:
         try:
