@@ -16,9 +16,10 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from media_ingest.errors import Problem, Slug
-from media_standalone.directory import Signer
+from media_standalone.directory import DOWNLOAD, Signer
 from mediaasset import keys
 from mediaasset.media import Kind, by_mime, served_mime
+from mediaasset.objects import attachment
 
 _METHODS = "GET, HEAD, OPTIONS"
 _IMMUTABLE = "public, max-age=31536000, immutable"
@@ -105,15 +106,50 @@ class Renditions:
         match, mime = _RENDITION.match(key), served_mime(name)
         if match is None or mime is None or not all(_SEGMENT.match(folder) for folder in folders):
             return None
-        path = self._root / key
-        try:
-            # The resolved path is compared, so that no symbolic link leads out of the store or across its prefixes.
-            if path.resolve(strict=True) != path:
-                return None
-            status = path.stat()
-        except OSError:
+        status = _status(self._root / key)
+        return _File(self._root / key, status, mime, f'"{match["digest"]}"') if status else None
+
+
+class Downloads(Renditions):
+    """An ASGI endpoint for what is to be saved: any file of the store by a URL that the signer made, with a name."""
+
+    def __init__(self, root: Path, signer: Signer) -> None:
+        """Take the directory of the store, and the signer."""
+        super().__init__(root)
+        self._names = signer
+
+    async def _answer(self, scope: Scope) -> Response:
+        if scope["method"] not in ("GET", "HEAD"):
+            return _problem(Slug.METHOD_NOT_ALLOWED, "Files can only be read.", headers={"Allow": "GET, HEAD"})
+        key, query = scope["path"].removeprefix(f"/{DOWNLOAD}/"), _query(scope)
+        name = query.get("name", "")
+        remaining = self._names.remaining(key, query.get("expires", ""), query.get("signature", ""), name)
+        if remaining is None:
+            return _problem(Slug.FORBIDDEN, "The URL is not signed, or its time is over: ask for a new one.")
+        file = await asyncio.to_thread(self._find, key)
+        if file is None:
+            return _problem(Slug.NOT_FOUND, "There is no such file.")
+        return _of_file(scope, file, f"private, max-age={remaining}", attachment(name))
+
+    def _find(self, key: str) -> _File | None:
+        status = _status(self._root / key) if all(_SEGMENT.match(part) for part in key.split("/")) else None
+        if status is None:
             return None
-        return _File(path, status, mime, f'"{match["digest"]}"') if stat.S_ISREG(status.st_mode) else None
+        # Nothing is ever overwritten with other bytes.
+        mime = served_mime(key.rpartition("/")[2]) or "application/octet-stream"
+        return _File(self._root / key, status, mime, f'"{status.st_mtime_ns:x}-{status.st_size:x}"')
+
+
+def _status(path: Path) -> os.stat_result | None:
+    """Return what is known of a regular file; None for anything else."""
+    try:
+        # The resolved path is compared, so that no symbolic link leads out of the store or across its prefixes.
+        if path.resolve(strict=True) != path:
+            return None
+        status = path.stat()
+    except (OSError, ValueError):
+        return None
+    return status if stat.S_ISREG(status.st_mode) else None
 
 
 def routes(root: Path, signer: Signer) -> list[Route]:
@@ -121,10 +157,11 @@ def routes(root: Path, signer: Signer) -> list[Route]:
     return [
         Route(f"/{keys.PUBLIC}/{{path:path}}", Renditions(root)),
         Route(f"/{keys.PRIVATE}/{{path:path}}", Renditions(root, signer)),
+        Route(f"/{DOWNLOAD}/{{path:path}}", Downloads(root, signer)),
     ]
 
 
-def _of_file(scope: Scope, file: _File, cache_control: str) -> Response:
+def _of_file(scope: Scope, file: _File, cache_control: str, disposition: str | None = None) -> Response:
     request = Headers(scope=scope)
     headers = {
         **_COMMON,
@@ -144,6 +181,8 @@ def _of_file(scope: Scope, file: _File, cache_control: str) -> Response:
     media = by_mime(file.mime)
     if media is not None and media.kind is Kind.DOCUMENT:
         headers["Content-Disposition"] = "attachment"
+    if disposition is not None:
+        headers["Content-Disposition"] = disposition
     # Starlette would add a charset to text; what is in the file nobody knows, and nosniff makes a wrong one worse.
     headers["Content-Type"] = file.mime
     return FileResponse(file.path, headers=headers, media_type=file.mime, stat_result=file.status)

@@ -14,6 +14,7 @@ import yaml
 from pydantic_settings import BaseSettings
 
 from media_ingest.app import ENDPOINTS
+from media_ingest.jwts import JwtSettings
 from media_ingest.settings import ClusterSettings as IngestSettings
 from media_operator.cluster import read_template
 from media_operator.settings import ClusterSettings, ReleaseSettings
@@ -25,6 +26,7 @@ ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts/media-operator"
 Json = dict[str, Any]
 Render = Callable[[str], list[Json]]
+Helm = Callable[..., Any]
 
 
 def of_kind(rendered: list[Json], *kinds: str) -> list[Json]:
@@ -92,7 +94,12 @@ def test_selectors_find_the_pods_of_their_component_and_no_others(rendered: list
 
 def test_the_ports_of_services_probes_and_policies_are_those_of_the_container(rendered: list[Json]) -> None:
     ports = {each["metadata"]["name"]: container_of(each)["ports"] for each in of_kind(rendered, "Deployment")}
-    assert list(ports.values()) == [[{"name": "http", "containerPort": 8080}]] * 3
+    http, metrics = {"name": "http", "containerPort": 8080}, {"name": "metrics", "containerPort": 9090}
+    assert {name.removeprefix("media-media-operator"): found for name, found in ports.items()} == {
+        "": [http],
+        "-gateway": [http],
+        "-ingest": [http, metrics],
+    }
     for service in of_kind(rendered, "Service"):
         assert service["metadata"]["name"] in ports
         assert [port["targetPort"] for port in service["spec"]["ports"]] == ["http"]
@@ -121,7 +128,7 @@ def test_routes_lead_to_services_that_exist(render: Render) -> None:
     }
     assert all(backend["port"] == ports[backend["name"]]["port"] for backend in backends.values())
     # Every path of the API is led somewhere, but for the probes.
-    assert {path for path in ENDPOINTS if not path.startswith("/api/")} == {"/healthz", "/readyz"}
+    assert {path for path in ENDPOINTS if not path.startswith(("/api/", "/webhooks/"))} == {"/healthz", "/readyz"}
 
 
 def test_the_host_is_that_of_the_public_url_unless_it_is_an_address(render: Render) -> None:
@@ -154,7 +161,8 @@ def test_every_variable_is_one_that_the_program_reads_and_takes(
     for model in settings:
         prefix = model.model_config["env_prefix"]
         known = {f"{prefix}{field}".upper() for field in model.model_fields}
-        ours = {variable for variable in given if variable.startswith(prefix)}
+        # What is said of JWTs has a model of its own, and a test below.
+        ours = {name for name in given if name.startswith(prefix) and not name.startswith("MEDIA_INGEST_JWT_")}
         assert ours
         assert ours <= known
         model()
@@ -256,6 +264,39 @@ def test_defaults_are_those_of_the_programs(render: Render, monkeypatch: pytest.
     given = {*needed, "tokens", "namespaces"}
     for ours, theirs in zip(charted, programmed, strict=True):
         assert ours.model_dump(exclude=given) == theirs.model_dump(exclude=given)
+
+
+def test_ingest_is_told_its_limits_its_issuer_and_its_redis(render: Render, monkeypatch: pytest.MonkeyPatch) -> None:
+    pod = named(render("everything"), "Deployment", "media-media-operator-ingest")["spec"]["template"]["spec"]
+    [container] = pod["containers"]
+    for variable, value in env_of(container).items():
+        monkeypatch.setenv(variable, value)
+    settings, jwt = IngestSettings(), JwtSettings()
+    assert (settings.requests_per_token, settings.uploads_per_address) == ("120/minute", "10/second;600/minute")
+    assert (settings.requests_per_address, settings.max_uploads) == ("", 8)
+    assert (settings.trusted_proxies, settings.metrics_port) == (("10.0.0.0/8",), 9090)
+    assert (jwt.jwks_url, jwt.issuer, jwt.audience) == (
+        "https://login.example.org/jwks",
+        "https://login.example.org",
+        "media",
+    )
+    assert (jwt.algorithms, jwt.namespace, jwt.scope_prefix, jwt.leeway_seconds) == (("ES256",), "shop", "media:", 5)
+    assert (jwt.user_claim, jwt.username_claim, jwt.scopes_claim) == ("uid", "preferred_username", "realm_access.roles")
+    redis = {each["name"]: each["valueFrom"]["secretKeyRef"] for each in container["env"] if "REDIS" in each["name"]}
+    assert redis["MEDIA_REDIS_URL"] == {"name": "media-redis", "key": "MEDIA_REDIS_URL", "optional": False}
+    assert all(redis[f"MEDIA_REDIS_{name}"]["optional"] for name in ("USERNAME", "PASSWORD"))
+
+
+def test_keys_of_an_issuer_may_lie_in_a_config_map(helm: Helm, minimal: Json) -> None:
+    jwt = {"jwksConfigMap": "keys", "issuer": "https://a", "audience": "media"}
+    done = helm("template", "media", str(CHART), values={**minimal, "ingest": {"jwt": jwt}})
+    pod = named(list(yaml.safe_load_all(done.stdout)), "Deployment", "media-media-operator-ingest")["spec"]["template"]
+    [container] = pod["spec"]["containers"]
+    assert env_of(container)["MEDIA_INGEST_JWT_JWKS_FILE"] == "/etc/media-jwks/jwks.json"
+    assert {"name": "jwks", "mountPath": "/etc/media-jwks", "readOnly": True} in container["volumeMounts"]
+    assert "keys" in [volume.get("configMap", {}).get("name") for volume in pod["spec"]["volumes"]]
+    for wrong in ({**jwt, "issuer": ""}, {**jwt, "audience": ""}, {**jwt, "jwksURL": "https://a/jwks"}):
+        assert helm("template", "media", str(CHART), values={**minimal, "ingest": {"jwt": wrong}}).returncode
 
 
 def test_the_gateway_gets_what_its_start_reads(rendered: list[Json]) -> None:

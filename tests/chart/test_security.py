@@ -2,6 +2,7 @@
 
 import ipaddress
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,8 @@ from media_transcoder.sources.addresses import is_allowed
 Json = dict[str, Any]
 Render = Callable[[str], list[Json]]
 Rights = set[tuple[str, str, str, str]]
+Helm = Callable[..., Any]
+CHART = Path(__file__).parents[2] / "charts/media-operator"
 
 ASSETS, PROFILES = "mediaassets.media-operator.io", "mediaprofiles.media-operator.io"
 
@@ -126,9 +129,9 @@ def expected(namespaces: list[str], work: str) -> dict[str, Rights]:
     release |= may("media-system", "deployments.apps", "get patch", "media-media-operator-ingest")
     release |= may("media-system", "pods", "get list watch")
     for each in namespaces:
-        operator |= may(each, ASSETS, "get list watch patch")
+        operator |= may(each, ASSETS, "delete get list watch patch")
         operator |= may(each, "mediaassets/status.media-operator.io", "update") | may(each, "events", "create")
-        ingest |= may(each, ASSETS, "create delete get list watch")
+        ingest |= may(each, ASSETS, "create delete get list patch watch")
         release |= may(each, ASSETS, "get list patch")
     operator |= may(work, "jobs.batch", "create delete get list watch") | may(work, "pods", "get list watch")
     return {
@@ -147,7 +150,18 @@ def expected(namespaces: list[str], work: str) -> dict[str, Rights]:
     ],
 )
 def test_each_account_may_do_this_and_no_more(render: Render, name: str, namespaces: list[str], work: str) -> None:
-    assert rights(render(name)) == expected(namespaces, work)
+    accounts = may(work, "secrets", "get", "whatsapp-support") if name == "everything" else set()
+    wanted = expected(namespaces, work)
+    wanted["media-system/media-media-operator-ingest"] |= accounts
+    assert rights(render(name)) == wanted
+
+
+def test_only_who_asks_for_it_has_ingest_list_secrets(helm: Helm, minimal: Json) -> None:
+    values = {**minimal, "whatsapp": {"discover": True, "accounts": ["support"]}}
+    done = helm("template", "media", str(CHART), "--namespace", "media-system", values=values)
+    found = rights([body for body in yaml.safe_load_all(done.stdout) if body])
+    secrets = {right for right in found["media-system/media-media-operator-ingest"] if right[1] == "secrets"}
+    assert secrets == may("media-system-work", "secrets", "list")
 
 
 def test_people_get_assets_by_the_built_in_roles_and_never_their_status(rendered: list[Json]) -> None:
@@ -242,7 +256,8 @@ def test_transcoders_reach_dns_the_store_and_public_addresses(render: Render) ->
 def test_nobody_reaches_the_operator_and_clients_the_port_of_the_others(render: Render) -> None:
     policies = {body["metadata"]["name"]: body["spec"] for body in of_kind(render("everything"), "NetworkPolicy")}
     assert policies["media-media-operator"]["ingress"] == []
-    for name in ("ingest", "gateway"):
-        [rule] = policies[f"media-media-operator-{name}"]["ingress"]
-        assert rule == {"ports": [{"port": "http"}], "from": [{"namespaceSelector": {}}]}
+    clients = {"ports": [{"port": "http"}], "from": [{"namespaceSelector": {}}]}
+    metrics = {"ports": [{"port": "metrics"}], "from": [{"podSelector": {"matchLabels": {"app": "prometheus"}}}]}
+    assert policies["media-media-operator-gateway"]["ingress"] == [clients]
+    assert policies["media-media-operator-ingest"]["ingress"] == [clients, metrics]
     assert not of_kind(render("shared"), "NetworkPolicy")

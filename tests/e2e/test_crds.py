@@ -49,6 +49,7 @@ RULES: dict[str, tuple[Json, Json]] = {
         {"object": None, "url": "https://example.org/a"},
         {"object": {"key": "uploads/a/b/c"}, "url": "https://example.org/a"},
     ),
+    "exactly one of mediaID and failure must be set": ({"mediaID": None, "failure": "lost"}, {"failure": "lost"}),
     "an Image can be made into JPEG, PNG, WebP, AVIF or Original": (
         {"for": "Image", "format": "WebP"},
         {"for": "Image", "format": "MP3"},
@@ -78,6 +79,10 @@ RULES: dict[str, tuple[Json, Json]] = {
     "HLS and Storyboard are fitted Inside, and take neither maxBytes nor channel": (
         {"for": "Video", "format": "HLS", "minSide": None, "maxBytes": None, "channel": None},
         {"for": "Video", "format": "HLS", "minSide": None, "channel": None},
+    ),
+    "collectionPolicy KeepLatest needs a collection of its own": (
+        {"collectionPolicy": "KeepLatest", "collection": "avatars/user_7"},
+        {"collectionPolicy": "KeepLatest", "collection": None},
     ),
     "metadata keys have 1 to 128 characters": ({"k" * 128: "v"}, {"k" * 129: "v"}),
 }
@@ -166,6 +171,8 @@ def full(plural: str, place: Place = ()) -> Json:
         source = body["spec"]["source"]
         member = next((name for name in source if name in place), "object")
         body["spec"]["source"] = {member: source[member]}
+        # A message has its media, or why there are none.
+        source["whatsapp"].pop("mediaID" if "failure" in place else "failure")
     return body
 
 
@@ -185,7 +192,7 @@ def put(case: Case, value: Any, **beside: Any) -> Json:
 
 
 def changed(case: Case, fields: Json) -> Json:
-    body = full(case.plural)
+    body = full(case.plural, case.place)
     return updated(body, at(body, case.place), fields)
 
 
@@ -365,6 +372,7 @@ def test_the_least_spec_gets_all_defaults(api: Api) -> None:
     assert api.judge("mediaassets", least)["spec"] == {
         "source": source,
         "publicPath": "assets",
+        "collectionPolicy": "KeepAll",
         "visibility": "Private",
         "metadata": {},
         "deletionPolicy": "Delete",

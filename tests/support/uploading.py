@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from media_ingest.settings import Settings
 from media_standalone.assets import SqliteAssets
 from media_standalone.database import Database
 from media_standalone.directory import Signer, open_store
+from media_standalone.partial import DirectoryParts
 from mediaasset.objects import ObjectStore
 from mediaasset.task import Progress
 from polling import until
@@ -101,11 +102,12 @@ class Api:
 def check_answer(method: str, path: str, status: int, content_type: str, body: bytes) -> None:
     """Hold an answer to the OpenAPI document: its status, its type, its body."""
     document = health.document()
+    # A path without parameters wins over one with, as it does where requests are routed.
     template = next(
         (
             item
-            for item in document["paths"]
-            if re.fullmatch(item.rstrip("/").replace("{id}", "[^/]+"), path.rstrip("/"))
+            for item in sorted(document["paths"], key=lambda item: ("{" in item, -len(item)))
+            if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", item.rstrip("/").replace("{path}", ".+")), path.rstrip("/"))
         ),
         None,
     )
@@ -120,7 +122,9 @@ def check_answer(method: str, path: str, status: int, content_type: str, body: b
     ((expected_type, content),) = answer["content"].items()
     assert content_type == expected_type
     schema = {"$id": "urn:openapi", **content["schema"], "components": document["components"]}
-    jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker()).validate(json.loads(body))
+    jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker()).validate(
+        json.loads(body) if "json" in expected_type else body.decode()
+    )
 
 
 async def _check_answer(response: httpx2.Response) -> None:
@@ -147,14 +151,22 @@ async def serving(app: Any) -> AsyncIterator[int]:
 
 
 @asynccontextmanager
-async def running_api(tmp_path: Path, **settings: Any) -> AsyncIterator[Api]:
-    """Run the API; settings are those of the service."""
+async def running_api(tmp_path: Path, *, parts: Mapping[str, Any] | None = None, **settings: Any) -> AsyncIterator[Api]:
+    """Run the API; settings are those of the service, parts what else `create_app` takes."""
     database = await Database.open(tmp_path / "assets.sqlite")
     assets = SqliteAssets(database, lambda *_: None)
     directory = tmp_path / "store"
     store = open_store(directory, Signer(b"s" * 32, BASE_URL))
     app = create_app(
-        assets=assets, store=store, progress=Halfway(), tokens=Tokens(USERS.values()), settings=Settings(**settings)
+        **{
+            "assets": assets,
+            "store": store,
+            "parts": DirectoryParts(tmp_path / "partial", directory),
+            "progress": Halfway(),
+            "tokens": Tokens(USERS.values()),
+            "settings": Settings(**settings),
+            **(parts or {}),
+        }
     )
     try:
         async with (

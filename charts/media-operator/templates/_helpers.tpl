@@ -238,3 +238,28 @@ topologySpreadConstraints:
 {{- $url := urlParse (include "media-operator.endpoint" .) }}
 {{- regexFind ":[0-9]+$" $url.host | trimPrefix ":" | default (ternary "80" "443" (eq $url.scheme "http")) }}
 {{- end }}
+
+{{- /* What is believed of JWTs, as variables of ingest; nothing without keys. */}}
+{{- define "media-operator.jwt" -}}
+{{- with .Values.ingest.jwt }}
+{{- if or .jwksURL .jwksConfigMap }}
+{{- if and .jwksURL .jwksConfigMap }}{{ fail "ingest.jwt: give either jwksURL or jwksConfigMap" }}{{ end }}
+{{- $values := dict "ISSUER" (required "ingest.jwt.issuer is needed with a JWKS" .issuer) "AUDIENCE" (required "ingest.jwt.audience is needed with a JWKS" .audience) }}
+{{- $_ := set $values "ALGORITHMS" (toJson .algorithms) }}
+{{- $_ := set $values "LEEWAY_SECONDS" (int64 .leewaySeconds | toString) }}
+{{- $_ := set $values "NAMESPACE" .namespace }}
+{{- $_ := set $values "SCOPE_PREFIX" .scopePrefix }}
+{{- $_ := set $values "JWKS_URL" .jwksURL }}
+{{- $_ := set $values "JWKS_FILE" (ternary "/etc/media-jwks/jwks.json" "" (ne .jwksConfigMap "")) }}
+{{- range $name, $claim := .claims }}
+{{- $_ := set $values (printf "%s_CLAIM" (upper $name)) $claim }}
+{{- end }}
+{{- range $name, $value := $values }}
+{{- if $value }}
+- name: MEDIA_INGEST_JWT_{{ $name }}
+  value: {{ $value | quote }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}

@@ -8,31 +8,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from mediaasset import keys
+from mediaasset.catalogue import State, collection_of, size_of, state_of, type_of
 from mediaasset.media import Kind, served_mime
 from mediaasset.names import USER_NAME_ANNOTATION
 from mediaasset.spec import MediaAsset, Visibility
 from mediaasset.status import ConditionType, RenditionStatus, displayed
 from mediaasset.task import INDEX, Progress, RenditionState
 
-PROCESSING = "processing"
 _INDEX_TYPES = {served_mime(name) for name in INDEX.values()}
-READY = "ready"
-FAILED = "failed"
-
-
-def state(asset: MediaAsset) -> str:
-    """Return processing, ready or failed; what was said about an older generation counts as processing."""
-    if asset.status.observed_generation == asset.metadata.generation:
-        if asset.status.is_true(ConditionType.READY):
-            return READY
-        if asset.status.is_true(ConditionType.STALLED):
-            return FAILED
-    return PROCESSING
-
-
-def kind_of(asset: MediaAsset) -> Kind | None:
-    """Return what the asset is, as the probe found it, or before that as it was asked."""
-    return asset.status.source_info.type if asset.status.source_info else asset.spec.type
 
 
 def keys_to_sign(asset: MediaAsset) -> tuple[str, ...]:
@@ -63,23 +46,23 @@ def answer(
     keys_to_sign(); progress: how far the running attempt is, shown only while processing.
     """
     spec, info = asset.spec, asset.status.source_info
-    kind, now = kind_of(asset), state(asset)
+    kind, state = type_of(asset), state_of(asset)
     urls = _urls(asset, expected, signed or {})
-    size = info.size_bytes if info else spec.source.object.size_bytes if spec.source.object else None
     return {
         "id": asset.metadata.name,
         "user": spec.user_id,
         "user_username": asset.metadata.annotations.get(USER_NAME_ANNOTATION),
         "file_type": kind.lower() if kind else None,
-        "status": now,
-        "file_size": size,
+        "status": state,
+        "file_size": size_of(asset),
         "mime_type": info.mime_type if info else None,
         "original_name": spec.original_file_name,
         "display_url": None if kind is Kind.DOCUMENT else displayed({name: url for name, url in urls.items() if url}),
         "thumbnail_url": urls.get("thumbnail"),
+        "thumb_hash": asset.status.thumb_hash,
         "urls": urls,
         "renditions": [_rendition(item, urls.get(item.name)) for item in asset.status.renditions],
-        "progress": {"stage": progress.stage, "percent": progress.percent} if progress and now == PROCESSING else None,
+        "progress": _progress(progress) if progress and state is State.PROCESSING else None,
         "width": info.width if info else None,
         "height": info.height if info else None,
         "duration": info.duration_milliseconds / 1000 if info and info.duration_milliseconds is not None else None,
@@ -88,12 +71,16 @@ def answer(
         "alt_text": spec.alt_text,
         "caption": spec.caption,
         "order": spec.order,
-        "collection": spec.collection or spec.public_path,
+        "collection": collection_of(asset),
         "is_public": spec.visibility is Visibility.PUBLIC,
-        "error": _error(asset) if now == FAILED else None,
+        "error": _error(asset) if state is State.FAILED else None,
         "created_at": _time(asset.metadata.creation_timestamp),
         "updated_at": _time(_changed(asset)),
     }
+
+
+def _progress(progress: Progress) -> dict[str, Any]:
+    return {"stage": progress.stage, "percent": progress.percent}
 
 
 def _urls(asset: MediaAsset, expected: Sequence[str], signed: Mapping[str, str]) -> dict[str, str | None]:

@@ -3,18 +3,33 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import structlog
+from redis.asyncio import Redis
 
+from media_ingest import metrics
 from media_ingest.app import create_app
 from media_ingest.auth import Tokens
+from media_ingest.jwts import JwtSettings, Verifier
+from media_ingest.limiting import Limiter
+from media_ingest.live import LiveProgress
+from media_ingest.locks import RedisLocks
+from media_ingest.scan import scanner_of
 from media_ingest.server import Server
 from media_ingest.settings import ClusterSettings
-from mediaasset.kube import connect
+from media_ingest.shared import RedisSettings
+from media_ingest.shared import connect as connect_redis
+from media_ingest.sweep import sweeping
+from media_ingest.whatsapp.accounts import Accounts
+from media_ingest.whatsapp.secrets import labelled, named
+from mediaasset.environment import load
+from mediaasset.jobs import ProgressReader
+from mediaasset.kube import Api, connect
 from mediaasset.kubeassets import KubernetesAssets
 from mediaasset.s3 import StoreSettings, open_store
+from mediaasset.s3parts import S3Parts
 from mediaasset.task import Progress
 
 #: How often the file of tokens is looked at, in seconds; the kubelet itself takes a minute to renew it.
@@ -31,27 +46,57 @@ async def serve(settings: ClusterSettings, bucket: StoreSettings) -> None:
     """
     listener = _listen(settings.host, settings.port)
     store = open_store(bucket)
+    parts = S3Parts(bucket)
     tokens = _load(settings)
+    jwt = load(JwtSettings)
+    redis = connect_redis(load(RedisSettings))
     api = await connect()
     try:
-        async with (
-            KubernetesAssets(api, settings.namespaces, component="media-ingest") as assets,
-            _following(settings, tokens),
-        ):
-            app = create_app(assets=assets, store=store, progress=_Unknown(), tokens=tokens, settings=settings)
-            # Only the scheme and the address of a client are taken from a proxy, and neither decides anything: it is
-            # believed wherever it is, as its address in a cluster is known to nobody in advance.
-            server = Server(app, shutdown_seconds=settings.shutdown_seconds, trusted_proxies="*")
+        async with AsyncExitStack() as stack:
+            stack.enter_context(metrics.served(settings.metrics_port, settings.host))
+            assets = KubernetesAssets(api, settings.namespaces, component="media-ingest")
+            await stack.enter_async_context(assets)
+            metrics.MIRROR_SILENT.set_function(assets.silent_seconds)
+            await stack.enter_async_context(_following(settings, tokens))
+            app = create_app(
+                assets=assets,
+                store=store,
+                parts=parts,
+                forms=parts,
+                progress=await _progress(stack, redis),
+                tokens=tokens,
+                settings=settings,
+                locks=RedisLocks(redis) if redis else None,
+                limiter=Limiter(redis),
+                scanner=scanner_of(settings),
+                verifier=Verifier(jwt, settings.namespaces) if jwt.is_on else None,
+                accounts=_accounts(api, settings),
+            )
+            # The address that limits count by and the scheme are those that the nearest proxies say.
+            server = Server(
+                app, shutdown_seconds=settings.shutdown_seconds, trusted_proxies=",".join(settings.trusted_proxies)
+            )
+            await stack.enter_async_context(sweeping(app.state.service, settings.namespaces))
             await server.serve(sockets=[listener])
     finally:
         await api.close()
+        if redis is not None:
+            await redis.aclose()
 
 
 class _Unknown:
-    """Implements `ProgressReader`: nobody reports progress here yet."""
+    """Implements `ProgressReader` where no Redis is: nobody reports progress."""
 
     async def progress(self, uid: str) -> Progress | None:  # noqa: ARG002 - the signature is the port's
         return None
+
+
+async def _progress(stack: AsyncExitStack, redis: Redis | None) -> ProgressReader:
+    if redis is None:
+        return _Unknown()
+    live = LiveProgress(redis)
+    await stack.enter_async_context(live.listening())
+    return live
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -60,6 +105,14 @@ def _listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         message = f"cannot listen on {host} port {port}: {error.strerror}"
         raise OSError(message) from error
+
+
+def _accounts(api: Api, settings: ClusterSettings) -> Accounts | None:
+    if settings.work_namespace is None:
+        return None
+    if settings.whatsapp_discover:
+        return labelled(api, settings.work_namespace)
+    return named(api, settings.work_namespace, settings.whatsapp_accounts)
 
 
 def _load(settings: ClusterSettings) -> Tokens:

@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from media_ingest import metrics
 from mediaasset.assets import AssetsError
 from mediaasset.media import MEDIA_TYPES
 from mediaasset.reasons import TABLE, MediaError, Reason
@@ -34,6 +35,28 @@ class Slug(StrEnum):
     METHOD_NOT_ALLOWED = "method-not-allowed"
     FORM_TOO_LARGE = "form-too-large"
     INVALID_FIELD = "invalid-field"
+    TOO_MANY_REQUESTS = "too-many-requests"
+    TOO_BUSY = "too-busy"
+    ISSUER_UNAVAILABLE = "issuer-unavailable"
+    IDEMPOTENCY_MISMATCH = "idempotency-mismatch"
+    IN_PROGRESS = "in-progress"
+    DELETED = "deleted"
+    OFFSET_MISMATCH = "offset-mismatch"
+    CHECKSUM_MISMATCH = "checksum-mismatch"
+    UPLOAD_LOCKED = "upload-locked"
+    UPLOAD_INCOMPLETE = "upload-incomplete"
+    TUS_VERSION = "tus-version"
+    INFECTED = "infected"
+    SCANNER_UNAVAILABLE = "scanner-unavailable"
+    SIGNATURE_MISSING = "signature-missing"
+    SIGNATURE_INVALID = "signature-invalid"
+    PAYLOAD_TOO_LARGE = "payload-too-large"
+    ASSET_NOT_READY = "asset-not-ready"
+    NOT_SENDABLE = "not-sendable"
+    WHATSAPP_REFUSED = "whatsapp-refused"
+    WHATSAPP_BUSY = "whatsapp-busy"
+    WHATSAPP_ACCOUNT = "whatsapp-account"
+    WHATSAPP_UNAVAILABLE = "whatsapp-unavailable"
     ASSETS_UNAVAILABLE = "assets-unavailable"
     NOT_READY = "not-ready"
     # Those of mediaasset.reasons.
@@ -69,17 +92,67 @@ KINDS: Mapping[Slug, Kind] = {
     Slug.FORBIDDEN: Kind(403, "The token may not do this", "Use a token that has the scope and the path."),
     Slug.NOT_FOUND: Kind(404, "Not found", "There is nothing here: check the path and the id."),
     Slug.METHOD_NOT_ALLOWED: Kind(405, "Method not allowed", "Use one of the methods in the header Allow."),
+    Slug.SIGNATURE_MISSING: Kind(401, "A signature is needed", "Sign the request as the documentation says."),
+    Slug.SIGNATURE_INVALID: Kind(
+        403, "The signature is not valid", "Sign the bytes that are sent, with the secret that is configured here."
+    ),
+    Slug.ASSET_NOT_READY: Kind(409, "The asset is not ready", "Wait until its status is ready."),
+    Slug.IN_PROGRESS: Kind(
+        409,
+        "The same request is still running",
+        "Another request with this Idempotency-Key has not ended yet: send it again in a moment.",
+    ),
+    Slug.OFFSET_MISMATCH: Kind(
+        409, "The upload is elsewhere", "Ask with HEAD how far it is, and go on from that Upload-Offset."
+    ),
+    Slug.UPLOAD_INCOMPLETE: Kind(409, "The upload is not complete", "Send the file as the form says, then ask again."),
+    Slug.DELETED: Kind(
+        410,
+        "The asset was deleted",
+        "The asset of this Idempotency-Key was deleted: to have it again, send it with a new key.",
+    ),
+    Slug.TUS_VERSION: Kind(412, "Another version of tus is needed", "Send the header Tus-Resumable: 1.0.0."),
     Slug.SOURCE_TOO_LARGE: Kind(
         413, "The file is too large", "Send a smaller file, or use a profile with a higher limit."
     ),
     Slug.FORM_TOO_LARGE: Kind(413, "The form is too large", "Send fewer or shorter fields."),
+    Slug.PAYLOAD_TOO_LARGE: Kind(413, "The payload is too large", "Send less at once."),
     Slug.UNSUPPORTED_TYPE: Kind(415, "The content is of no supported type", TABLE[Reason.UNSUPPORTED_TYPE].text),
     Slug.TYPE_MISMATCH: Kind(415, "The content is not what was declared", TABLE[Reason.TYPE_MISMATCH].text),
     Slug.INVALID_FIELD: Kind(422, "A field is invalid", "Correct the fields listed in errors."),
     Slug.PROFILE_NOT_FOUND: Kind(
         422, "There is no such profile", "Name an existing profile, or none to get the default one."
     ),
+    Slug.TOO_MANY_REQUESTS: Kind(429, "Too many requests", "Ask again after the time in Retry-After."),
+    Slug.WHATSAPP_BUSY: Kind(429, "WhatsApp takes no more for now", "Send it again after the time in Retry-After."),
+    Slug.IDEMPOTENCY_MISMATCH: Kind(
+        422,
+        "The key belongs to another upload",
+        "An upload with other content or fields has used this Idempotency-Key: send this one with a new key.",
+    ),
+    Slug.NOT_SENDABLE: Kind(
+        422, "There is nothing to send", "Upload the file with the profile whatsapp, and send that asset."
+    ),
+    Slug.WHATSAPP_REFUSED: Kind(422, "WhatsApp refused the message", "Correct what it names, and send it again."),
+    Slug.INFECTED: Kind(422, "The file is infected", TABLE[Reason.INFECTED].text),
+    Slug.UPLOAD_LOCKED: Kind(
+        423, "The upload is being written", "Another request writes to this upload: try again in a moment."
+    ),
+    # The status is the one of tus 1.0, extension checksum.
+    Slug.CHECKSUM_MISMATCH: Kind(
+        460, "The bytes are not those of the checksum", "Nothing of the request was kept: send the same bytes again."
+    ),
     Slug.INTERNAL: Kind(500, "An error in media-operator itself", "Report this, with the time and the path."),
+    Slug.WHATSAPP_ACCOUNT: Kind(
+        502, "WhatsApp refused the account", "Whoever runs the service must correct the account's token."
+    ),
+    Slug.WHATSAPP_UNAVAILABLE: Kind(
+        503, "WhatsApp cannot be reached", "Try again later; the message may have been sent after all."
+    ),
+    Slug.TOO_BUSY: Kind(503, "Too much at once", "Nothing was kept: try again after the time in Retry-After."),
+    Slug.ISSUER_UNAVAILABLE: Kind(
+        503, "The keys of the issuer cannot be had", "The token could not be checked: try again later."
+    ),
     Slug.ASSETS_UNAVAILABLE: Kind(
         503, "The assets cannot be reached", "Try again later; the list tells whether an upload was kept after all."
     ),
@@ -89,6 +162,7 @@ KINDS: Mapping[Slug, Kind] = {
         "The object store refused the service",
         "Nothing was kept: whoever runs the service must correct its credentials.",
     ),
+    Slug.SCANNER_UNAVAILABLE: Kind(503, "The virus scanner does not answer", "Nothing was kept: try again later."),
     Slug.NOT_READY: Kind(503, "The service is not ready", "Ask again later."),
     Slug.DISK_FULL: Kind(507, "The object store is full", "Nothing was kept: whoever runs the service must make room."),
 }
@@ -127,6 +201,7 @@ class Problem(Exception):  # noqa: N818 - RFC 9457 calls it a problem
 
     def to_response(self) -> Response:
         """Make the answer."""
+        metrics.PROBLEMS.labels(self.slug).inc()
         body = {
             "type": TYPE_PREFIX + self.slug,
             "title": KINDS[self.slug].title,

@@ -12,8 +12,9 @@ import pytest
 import apiserver
 from apiproxy import Proxy
 from mediaasset.assets import AssetsError, ConflictError, Event, NotFoundError
+from mediaasset.catalogue import Query
 from mediaasset.kube import Api, Json, connect, resource
-from mediaasset.kubeassets import KubernetesAssets
+from mediaasset.kubeassets import KubernetesAssets, _of_user
 from mediaasset.media import Kind
 from mediaasset.names import API_VERSION, ASSET_PLURAL, FINALIZER
 from mediaasset.reasons import Reason
@@ -64,6 +65,19 @@ def listing(assets: KubernetesAssets, expected: set[str]) -> Callable[[], Awaita
         return {item.metadata.name for item in page.items} == expected and page.total == len(expected)
 
     return check
+
+
+async def test_without_a_mirror_the_server_picks_out_the_assets_of_a_user(api: Api) -> None:
+    # The characters of the selectors' syntax are text like any other.
+    assets, users = KubernetesAssets(api), ("7042", "704", "a,b=c", "back\\slash")
+    for number, user in enumerate(users):
+        asset = new(f"of-{number}")
+        await assets.create(asset.model_copy(update={"spec": asset.spec.model_copy(update={"user_id": user})}))
+    for number, user in enumerate(users):
+        page = await assets.list("default", Query(user_id=user), limit=10)
+        assert [item.metadata.name for item in page.items] == [f"of-{number}"]
+        pages = [item async for part in api.pages(path_of(""), _of_user(user)) for item in part["items"]]
+        assert [item["metadata"]["name"] for item in pages] == [f"of-{number}"]
 
 
 async def test_every_field_of_a_status_is_kept(api: Api) -> None:
@@ -190,7 +204,12 @@ async def test_release_goes_on_when_others_change_the_asset_meanwhile(api: Api) 
 @pytest.mark.parametrize("name", ["..", ".", "a/b", "a?b", "A", "", "a" * 254, "%2e%2e"])
 async def test_name_that_cannot_be_is_not_found(api: Api, name: str) -> None:
     assets = KubernetesAssets(api)
-    for attempt in (assets.get("default", name), assets.delete("default", name), assets.annotate("default", name, {})):
+    for attempt in (
+        assets.get("default", name),
+        assets.delete("default", name),
+        assets.annotate("default", name, {}),
+        assets.change("default", name, {}),
+    ):
         with pytest.raises(NotFoundError):
             await attempt
 
@@ -317,6 +336,9 @@ async def test_server_that_is_away_is_an_error_of_the_port(
             assets.create(asset),
             assets.get("default", "one"),
             assets.list("default", limit=1),
+            assets.stats("default"),
+            anext(aiter(assets.watch("default", "one"))),
+            assets.change("default", "one", {"altText": "x"}),
             assets.unfinished(),
             assets.write_status(asset, Status()),
             assets.annotate("default", "one", {}),

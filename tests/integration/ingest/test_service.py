@@ -15,6 +15,7 @@ from starlette.routing import Route
 from media_ingest.app import create_app
 from media_ingest.auth import Tokens
 from media_ingest.settings import Settings
+from media_standalone.partial import DirectoryParts
 from uploading import Api, Halfway, running_api, serving
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(1000)
@@ -81,6 +82,7 @@ async def test_the_process_may_serve_more(api: Api) -> None:
     app = create_app(
         assets=api.assets,
         store=api.store,
+        parts=DirectoryParts(api.directory.with_name("partial"), api.directory),
         progress=Halfway(),
         tokens=Tokens.of("one"),
         settings=Settings(),

@@ -67,10 +67,7 @@ async def edit(data_dir: Path, name: str, **changes: Any) -> None:
     """Change the spec of an asset while nothing runs."""
     database = await Database.open(data_dir / "standalone.db")
     try:
-        assets = SqliteAssets(database, lambda *_: None)
-        asset = await assets.get("default", name)
-        spec = type(asset.spec).model_validate(asset.spec.to_dict() | changes)
-        await assets.replace_spec("default", name, spec)
+        await SqliteAssets(database, lambda *_: None).change("default", name, changes)
     finally:
         await database.close()
 

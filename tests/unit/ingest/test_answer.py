@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from media_ingest.answer import answer, keys_to_sign, state
+from media_ingest.answer import answer, keys_to_sign
+from mediaasset.catalogue import state_of
 from mediaasset.media import Kind
 from mediaasset.names import USER_NAME_ANNOTATION
 from mediaasset.reasons import Reason
@@ -71,12 +72,12 @@ def asset(
     ],
 )
 def test_state(now: Status | None, expected: str) -> None:
-    assert state(asset(now)) == expected
+    assert state_of(asset(now)) == expected
 
 
 @pytest.mark.parametrize("condition_type", [READY, STALLED])
 def test_what_was_said_of_an_older_generation_is_processing(condition_type: ConditionType) -> None:
-    assert state(asset(status(condition_type), generation=2)) == "processing"
+    assert state_of(asset(status(condition_type), generation=2)) == "processing"
 
 
 def test_a_new_asset() -> None:
@@ -92,6 +93,7 @@ def test_a_new_asset() -> None:
         "original_name": None,
         "display_url": None,
         "thumbnail_url": None,
+        "thumb_hash": None,
         "urls": {"thumbnail": None, "medium": None},
         "renditions": [],
         "progress": None,

@@ -23,7 +23,7 @@ def test_the_documented_table_is_the_table() -> None:
 
 def test_reasons_keep_their_status() -> None:
     shared = {slug: TABLE[reason].http_status for reason in Reason if (slug := slug_of(reason))}
-    assert len(shared) == 9
+    assert len(shared) == 10
     # A profile that does not exist is a failure to wait for in a cluster, but at the door a wrong field.
     assert shared.pop(Slug.PROFILE_NOT_FOUND) is None
     assert shared == {slug: KINDS[slug].status for slug in shared}

@@ -2,7 +2,7 @@ import pytest
 
 from media_ingest.errors import Problem
 from media_ingest.fields import FileHead
-from media_ingest.service import recognise
+from media_ingest.intake import recognise
 from mediaasset.media import Kind
 
 PNG = b"\x89PNG\r\n\x1a\n"

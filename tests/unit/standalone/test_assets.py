@@ -10,7 +10,9 @@ import pytest
 
 from media_standalone.assets import SqliteAssets, load_profiles
 from media_standalone.database import SCHEMA_VERSION, Database, SchemaError
-from mediaasset.assets import AssetsError, NotFoundError
+from mediaasset.assets import AssetsError
+from mediaasset.catalogue import Query
+from mediaasset.media import Kind
 from mediaasset.spec import MediaAsset, MediaAssetSpec, Metadata, ObjectSource, Source
 from mediaasset.status import Status
 
@@ -40,13 +42,9 @@ def path(tmp_path: Path) -> Path:
 async def test_new_spec_is_a_new_generation_and_the_same_one_is_not(path: Path) -> None:
     async with opened(path) as (assets, _):
         created = await assets.create(new())
-        same = await assets.replace_spec("default", "one", created.spec)
-        assert same == created
-        changed = await assets.replace_spec("default", "one", created.spec.model_copy(update={"alt_text": "A cat"}))
+        assert await assets.change("default", "one", created.spec.to_dict()) == created
+        changed = await assets.change("default", "one", {"altText": "A cat"})
         assert (changed.metadata.generation, changed.spec.alt_text) == (2, "A cat")
-        assert await assets.get("default", "one") == changed
-        with pytest.raises(NotFoundError):
-            await assets.replace_spec("default", "two", created.spec)
 
 
 async def test_every_change_wakes_and_what_changes_nothing_does_not(path: Path) -> None:
@@ -90,6 +88,70 @@ async def test_newer_file_is_refused_and_left_alone(path: Path) -> None:
         await Database.open(path)
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT count(*) FROM assets").fetchone() == (1,)
+
+
+#: As version 1 made it; the tables of Jobs are the same since.
+VERSION_1 = """
+CREATE TABLE assets (
+  sequence INTEGER PRIMARY KEY AUTOINCREMENT, namespace TEXT NOT NULL, name TEXT NOT NULL, uid TEXT NOT NULL UNIQUE,
+  user_id TEXT, source_key TEXT, deleted INTEGER NOT NULL, finished INTEGER NOT NULL, body TEXT NOT NULL,
+  UNIQUE (namespace, name)
+);
+CREATE INDEX assets_listed ON assets (namespace, deleted, sequence);
+CREATE INDEX assets_of_user ON assets (namespace, user_id, deleted, sequence);
+CREATE TABLE counter (value INTEGER NOT NULL);
+INSERT INTO counter VALUES (7);
+PRAGMA user_version=1;
+"""
+
+
+async def test_file_of_version_1_keeps_its_assets_and_can_be_asked(path: Path) -> None:
+    old = MediaAsset.model_validate(
+        {
+            "metadata": {
+                "namespace": "default",
+                "name": "old",
+                "uid": "u",
+                "creationTimestamp": "2025-01-01T00:00:00Z",
+            },
+            "spec": {
+                "source": {"object": {"key": "uploads/default/old/0", "sizeBytes": 5}},
+                "type": "Image",
+                "userID": "42",
+                "originalFileName": "Cat.jpg",
+            },
+        }
+    )
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(VERSION_1)
+        connection.execute(
+            "INSERT INTO assets VALUES (NULL, 'default', 'old', 'u', '42', 'uploads/default/old/0', 0, 0, ?)",
+            (old.model_dump_json(by_alias=True, exclude_none=True),),
+        )
+        connection.commit()
+    for _ in range(2):
+        async with opened(path) as (assets, _):
+            assert await assets.get("default", "old") == old
+            page = await assets.list("default", Query(user_id="42", type=Kind.IMAGE, search="cat"), limit=9)
+            assert page.items == (old,)
+            assert (await assets.stats("default")).size_bytes == 5
+            assert await assets.unfinished() == (("default", "old"),)
+    with closing(sqlite3.connect(path)) as migrated, closing(sqlite3.connect(path.with_name("new.db"))) as fresh:
+        async with opened(path.with_name("new.db")):
+            columns = "SELECT name, type, \"notnull\", dflt_value FROM pragma_table_info('assets')"
+            assert migrated.execute(columns).fetchall() == fresh.execute(columns).fetchall()
+
+
+async def test_file_that_cannot_be_brought_forward_stays_as_it_was(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(VERSION_1)
+        connection.execute("INSERT INTO assets VALUES (NULL, 'default', 'x', 'u', NULL, NULL, 0, 0, '{}')")
+        connection.commit()
+    with pytest.raises(SchemaError, match="default/x"):
+        await Database.open(path)
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+        assert len(connection.execute("SELECT * FROM pragma_table_info('assets')").fetchall()) == 9
 
 
 async def test_foreign_file_is_refused(path: Path) -> None:

@@ -31,6 +31,19 @@ async def test_signature_holds_until_its_time_and_for_its_key() -> None:
     assert signer.remaining(KEY, expires, signature) is None
 
 
+async def test_signature_of_a_download_is_for_its_name_too_and_opens_nothing_else() -> None:
+    signer = Signer(b"k" * 32, "https://media.example.org/base/")
+    url = await signer.download("uploads/default/one/00", timedelta(hours=1), "naïve.jpg")
+    assert url.startswith("https://media.example.org/base/download/uploads/default/one/00?")
+    query = {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}
+    proof = query["expires"], query["signature"]
+    assert query["name"] == "naïve.jpg"
+    assert signer.remaining("uploads/default/one/00", *proof, "naïve.jpg") in range(3590, 3601)
+    assert signer.remaining("uploads/default/one/00", *proof, "other.jpg") is None
+    assert signer.remaining("uploads/default/one/00", *proof) is None
+    assert signer.remaining("uploads/default/one/01", *proof, "naïve.jpg") is None
+
+
 @pytest.mark.parametrize("key", ["media/a/x.jpg", "uploads/default/one/00", "work/uid/1/result.json"])
 async def test_only_private_objects_are_signed(key: str) -> None:
     with pytest.raises(MediaError) as raised:

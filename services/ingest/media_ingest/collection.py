@@ -1,0 +1,122 @@
+"""Collections: the assets that share a path, in their order."""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from media_ingest.auth import Token
+from media_ingest.errors import from_validation, invalid
+from media_ingest.listing import visible_user
+from media_ingest.service import Service
+from mediaasset.assets import NotFoundError
+from mediaasset.catalogue import Ordering, Query
+from mediaasset.spec import CollectionPolicy, MediaAsset
+from mediaasset.status import ConditionType
+
+#: The most that one answer shows and one order arranges; the list of assets has pages for more.
+MAX_ITEMS = 1000
+#: How many items get their place at once: the API server has others to serve.
+_WRITERS = 8
+
+#: What an item shows of the answer for its asset.
+_SHOWN = ("alt_text", "caption", "order", "status", "file_type", "thumbnail_url", "urls", "created_at")
+
+
+class Order(BaseModel):
+    """The ids of items in the order that they are to have."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    ids: Annotated[tuple[Annotated[str, Field(max_length=253)], ...], Field(max_length=MAX_ITEMS)]
+
+    @classmethod
+    def of(cls, body: dict[str, Any]) -> Self:
+        """Read a JSON object. Raises Problem invalid-field."""
+        try:
+            order = cls.model_validate(body)
+        except ValidationError as error:
+            raise from_validation(error, {}) from error
+        twice = sorted({name for name in order.ids if order.ids.count(name) > 1})
+        if twice:
+            raise invalid({"ids": f"names more than once: {', '.join(twice)}"})
+        return order
+
+
+async def show(service: Service, token: Token, path: str) -> dict[str, Any]:
+    """Return the JSON answer for a collection, as the token sees it; without items it is empty, not missing."""
+    found, total = await _members(service, token, path)
+    shown = _current(found)
+    items = [await item(service, asset) for asset in shown]
+    images = (each["image_url"] for each in items if each["file_type"] == "image")
+    return {
+        "path": path,
+        "count": total - (len(found) - len(shown)),
+        "main_image_url": next((url for url in images if url), None),
+        "items": items,
+    }
+
+
+async def item(service: Service, asset: MediaAsset) -> dict[str, Any]:
+    """Return the JSON for one item. `image` is the same as `image_url`: clients know it by either name."""
+    whole = await service.answer(asset)
+    url = whole["display_url"] if whole["file_type"] == "image" else whole["thumbnail_url"]
+    return {"id": whole["id"], "image": url, "image_url": url, **{name: whole[name] for name in _SHOWN}}
+
+
+async def arrange(service: Service, token: Token, path: str, order: Order) -> None:
+    """Give the items named their places, from 0 on, and those not named the places after, in the order they have.
+
+    The same order again changes nothing. Raises Problem invalid-field for ids that are not in the collection, and for
+    a collection too large to be arranged at once.
+    """
+    found, total = await _members(service, token, path)
+    by_name = {asset.metadata.name: asset for asset in found}
+    unknown = [name for name in order.ids if name not in by_name]
+    if unknown:
+        raise invalid({"ids": f"are not in the collection {path}: {', '.join(unknown)}"})
+    if total > MAX_ITEMS:
+        raise invalid({"ids": f"can arrange {MAX_ITEMS:,} items, and the collection has {total:,}"})
+    named = [by_name.pop(name) for name in order.ids]
+    room = asyncio.Semaphore(_WRITERS)
+
+    async def put(asset: MediaAsset, place: int) -> None:
+        # One that was deleted meanwhile needs no place.
+        async with room:
+            with suppress(NotFoundError):
+                await service.assets.change(*asset.key, {"order": place})
+
+    async with asyncio.TaskGroup() as group:
+        for place, asset in enumerate([*named, *by_name.values()]):
+            if asset.spec.order != place:
+                group.create_task(put(asset, place))
+
+
+async def _members(service: Service, token: Token, path: str) -> tuple[Sequence[MediaAsset], int]:
+    query = Query(user_id=visible_user(token), collection=path, ordering=Ordering.ORDER)
+    page = await service.assets.list(token.namespace, query, limit=MAX_ITEMS)
+    return page.items, page.total
+
+
+def _current(found: Sequence[MediaAsset]) -> list[MediaAsset]:
+    """Leave out what is replaced already, where only the latest is kept: it is being deleted this very moment."""
+    latest: dict[str | None, tuple[float, str]] = {}
+    for each in found:
+        if _keeps_latest(each) and each.status.is_true(ConditionType.READY):
+            user = each.spec.user_id
+            latest[user] = max(latest.get(user, _age(each)), _age(each))
+    return [each for each in found if not _keeps_latest(each) or _age(each) >= latest.get(each.spec.user_id, _OLDEST)]
+
+
+_OLDEST = (0.0, "")
+
+
+def _keeps_latest(asset: MediaAsset) -> bool:
+    return asset.spec.collection_policy is CollectionPolicy.KEEP_LATEST
+
+
+def _age(asset: MediaAsset) -> tuple[float, str]:
+    created = asset.metadata.creation_timestamp
+    return created.timestamp() if created else 0.0, asset.metadata.name
