@@ -3,7 +3,7 @@
 #
 #   hack/setup.sh uv     uv alone
 #   hack/setup.sh demo   what standalone and the command line need
-#   hack/setup.sh test   everything, exactly as locked, nginx, which the gateway is, Redis, and a browser with hls.js
+#   hack/setup.sh test   everything, exactly as locked, nginx, which the gateway is, Redis, scanners, and a browser with hls.js
 #
 # Quick when nothing is missing. What it installs goes into .tools and .venv, except that root on Debian uses apt-get.
 set -euo pipefail
@@ -66,6 +66,13 @@ ensure_redis() {
   hack/apt.sh redis-server || die "Redis is needed to test progress. Run: sudo apt-get install redis-server"
 }
 
+# What scans uploads: the daemon of ClamAV, and an ICAP server in front of it.
+ensure_scanners() {
+  local packages=(clamav-daemon c-icap libc-icap-mod-virus-scan)
+  { have clamd || [ -x /usr/sbin/clamd ]; } && have c-icap && ls /usr/lib/*/c_icap/clamd_mod.so >/dev/null 2>&1 && return
+  hack/apt.sh "${packages[@]}" || die "Scanners are needed to test uploads. Run: sudo apt-get install ${packages[*]}"
+}
+
 # What is made is played in a browser.
 ensure_browser() {
   have chromium || hack/apt.sh chromium || die "Chromium is needed to play media. Run: sudo apt-get install chromium"
@@ -96,6 +103,7 @@ case "${1:-}" in
     ensure_ffmpeg
     ensure_nginx
     ensure_redis
+    ensure_scanners
     ensure_browser
     ;;
   *)

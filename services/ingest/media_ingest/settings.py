@@ -3,12 +3,14 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, HttpUrl
+from pydantic import AnyUrl, Field, UrlConstraints
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from media_ingest.limiting import Rate
 from mediaasset.spec import DNS_LABEL
 from mediaasset.task import GRAPH_URL, GRAPH_VARIABLE
+
+SCAN_SCHEMES = ["http", "https", "clamd", "icap", "icaps"]
 
 
 class Settings(BaseSettings):
@@ -51,9 +53,10 @@ class Settings(BaseSettings):
     #: The port that metrics are scraped from; None for none.
     metrics_port: Annotated[int, Field(ge=0, le=65535)] | None = None
     #: What scans each upload before it becomes an asset: a command that reads it from stdin and ends with 0 for clean
-    #: and 1 for infected, or a URL that it is posted to, which answers 2xx or 406. One of the two, or none.
+    #: and 1 for infected, or a service: ClamAV's daemon at clamd://host:3310, an ICAP server at icap://host:1344/service
+    #: (icaps: with TLS), or an http(s) URL that it is posted to, which answers 2xx or 406. One of the two, or none.
     scan_command: tuple[str, ...] = ()
-    scan_url: HttpUrl | None = None
+    scan_url: Annotated[AnyUrl, UrlConstraints(allowed_schemes=SCAN_SCHEMES, host_required=True)] | None = None
     scan_seconds: Annotated[float, Field(gt=0)] = 120
     #: Whether an upload passes when the scanner gives no verdict.
     scan_fail_open: bool = False

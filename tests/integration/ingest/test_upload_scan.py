@@ -13,12 +13,13 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+import scanners
 from media_ingest.scan import scanner_of
 from media_ingest.settings import Settings
 from uploading import Api, running_api, serving
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(3_000_000)
-MARK = b"something-harmful"
+MARK = scanners.MARK
 #: Ends as clamscan does, and says what it found.
 COMMAND = """
 import sys
@@ -70,12 +71,38 @@ async def test_a_service(tmp_path: Path) -> None:
         await check_verdicts(api)
 
 
+async def test_the_daemon_of_clamav(tmp_path: Path) -> None:
+    with scanners.clamd(tmp_path) as port:
+        async with scanned(tmp_path, scan_url=f"clamd://127.0.0.1:{port}") as api:
+            await check_verdicts(api)
+
+
+async def test_an_icap_server(tmp_path: Path) -> None:
+    with scanners.clamd(tmp_path) as daemon, scanners.icap(tmp_path, daemon) as port:
+        async with scanned(tmp_path, scan_url=f"icap://127.0.0.1:{port}/avscan") as api:
+            await check_verdicts(api)
+        # This service sends what is clean back instead of saying so.
+        (tmp_path / "other").mkdir()
+        async with scanned(tmp_path / "other", scan_url=f"icap://127.0.0.1:{port}/virus_scan") as api:
+            assert (await api.post(content=PNG)).status_code == 503
+
+
+async def test_what_clamav_takes_is_too_long_or_it_is_gone(tmp_path: Path) -> None:
+    with scanners.clamd(tmp_path, max_bytes=1_000_000) as port:
+        async with scanned(tmp_path, scan_url=f"clamd://127.0.0.1:{port}") as api:
+            response = await api.post(content=PNG)
+            assert response.status_code == 503
+            assert await api.nothing_exists()
+
+
 FAULTS = {
     "missing": {"scan_command": ("/nowhere/scanner",)},
     "fails": {"scan_command": (sys.executable, "-c", "raise SystemExit(2)")},
     "hangs": {"scan_command": ("sleep", "1000"), "scan_seconds": 0.2},
     "killed": {"scan_command": ("sh", "-c", "kill -9 $$")},
     "refuses": {"scan_url": "http://127.0.0.1:1/"},
+    "clamd refuses": {"scan_url": "clamd://127.0.0.1:1"},
+    "icap refuses": {"scan_url": "icap://127.0.0.1:1/avscan"},
 }
 
 
