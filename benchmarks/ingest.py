@@ -3,13 +3,19 @@
     python benchmarks/ingest.py [--rounds 5]
 
 The app runs in a process of its own on uvloop, over SQLite and a directory or a versitygw, as uploads go through it in
-production. Beside it a bare asyncio protocol writes the same bytes to the same disk, and boto3 to the same versitygw.
+production. Beside it a bare asyncio protocol and, if there is one, nginx (PUT of its WebDAV module) write the same
+bytes to the same disk, and boto3 to the same versitygw. Others ask for a list and an item while four uploads run, which
+come from a third process. The ratio of CPU time beside that of the clock is of all processes, clients too: it says what
+is left of the ratio where something else keeps the machine busy.
 """
 
 import argparse
 import asyncio
 import http.client
+import itertools
+import json
 import os
+import shutil
 import socket
 import statistics
 import subprocess
@@ -17,10 +23,12 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
+from uuid import uuid4
 
 import psutil
 import uvloop
@@ -31,11 +39,15 @@ sys.path[:0] = [str(_ROOT), str(_ROOT / "tests/support")]
 import s3server
 from mediaasset.s3 import StoreSettings, open_store
 from mediaasset.s3parts import S3Parts
+from mediaasset.store import Length, Store
+from service import wait_for
 from uploading import running_api
 
 SIZE = 100_000_000
 HEAD = b"\0\0\0\x18ftypisom" + bytes(12)
 BUCKET = "bench"
+#: How often each of four goes again while others ask: enough for half a minute, and no more than the disk may hold.
+_LOAD = 40
 #: What the sockets are fed at a time.
 PIECE = 1 << 20
 #: As curl makes them.
@@ -110,12 +122,42 @@ def started(kind: str, folder: Path, **environment: str) -> Iterator[tuple[int, 
             process.kill()
 
 
-def send(port: int, body: bytes, *, form: bool = False) -> float:
+_NGINX = """
+daemon off; worker_processes 1; user root; pid {folder}/pid; error_log stderr;
+events {{}}
+http {{
+  access_log off; client_max_body_size 0; client_body_temp_path {folder}/body;
+  server {{ listen 127.0.0.1:{port}; location / {{ root {folder}; dav_methods PUT; }} }}
+}}
+"""
+
+
+@contextmanager
+def nginx(program: str, folder: Path) -> Iterator[int]:
+    """Run nginx as it comes, where a PUT writes a file of this folder; yield its port."""
+    folder.mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    (folder / "nginx.conf").write_text(_NGINX.format(folder=folder, port=port))
+    with subprocess.Popen([program, "-p", folder, "-c", folder / "nginx.conf"], stderr=subprocess.DEVNULL) as process:
+
+        def is_up() -> bool:
+            with socket.socket() as connection:
+                return connection.connect_ex(("127.0.0.1", port)) == 0
+
+        try:
+            wait_for(is_up, seconds=10, what="nginx")
+            yield port
+        finally:
+            process.terminate()
+
+
+def send(port: int, body: bytes, *, form: bool = False, request: str = "POST /api/media/upload/") -> float:
     """Upload a body on a connection of its own; return the seconds from the first byte to the answer."""
     before, after = FORM if form else (b"", b"")
     content_type = f"multipart/form-data; boundary={BOUNDARY}" if form else "video/mp4"
     head = (
-        f"POST /api/media/upload/ HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer alice\r\nConnection: close\r\n"
+        f"{request} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer alice\r\nConnection: close\r\n"
         f"Content-Type: {content_type}\r\nContent-Length: {len(before) + len(body) + len(after)}\r\n\r\n"
     )
     started_at = time.perf_counter()
@@ -128,25 +170,40 @@ def send(port: int, body: bytes, *, form: bool = False) -> float:
         answer = http.client.HTTPResponse(connection)
         answer.begin()
         text = answer.read()
-    if answer.status != http.client.CREATED:
+    # nginx has 204 for a file that was there before.
+    if answer.status not in (http.client.CREATED, http.client.NO_CONTENT):
         sys.exit(f"{answer.status}: {text.decode()}")
     return time.perf_counter() - started_at
 
 
 def pair(name: str, rounds: int, ours: Callable[[], float], other: Callable[[], float]) -> None:
-    """Measure two things in turn; print the rate of the first by that of the second."""
-    seconds = [(ours(), other()) for _ in range(rounds + 1)][1:]
-    ratio = statistics.median(second / first for first, second in seconds)
-    first, second = (statistics.median(column) for column in zip(*seconds, strict=True))
-    print(f"{name}: {ratio:.2f} ({SIZE / first / 1e6:.0f} against {SIZE / second / 1e6:.0f} MB/s)", flush=True)
+    """Measure two things in turn; print the rate of the first by that of the second, and the same of CPU time."""
+    taken = [(costs(ours), costs(other)) for _ in range(rounds + 1)][1:]
+    ratio = statistics.median(second[0] / first[0] for first, second in taken)
+    cpu = sum(second[1] for _, second in taken) / sum(first[1] for first, _ in taken)
+    rates = [SIZE / 1e6 / statistics.median(side[0] for side in sides) for sides in zip(*taken, strict=True)]
+    print(f"{name}: {ratio:.2f} ({rates[0]:.0f} against {rates[1]:.0f} MB/s), of CPU time {cpu:.2f}", flush=True)
 
 
-def memory(port: int, process: psutil.Process, body: bytes, rounds: int) -> None:
+def costs(run: Callable[[], float]) -> tuple[float, float]:
+    """Return the seconds that something took, on the clock and of the CPU in this process and those it started."""
+    used = cpu_seconds()
+    return run(), cpu_seconds() - used
+
+
+def cpu_seconds() -> float:
+    """Return the CPU time of this process and of those it started."""
+    this = psutil.Process()
+    times = [process.cpu_times() for process in (this, *this.children(recursive=True))]
+    return float(sum(time.user + time.system for time in times))
+
+
+def memory(what: str, port: int, process: psutil.Process, body: bytes, *, rounds: int, form: bool = False) -> None:
     """Print how much memory four uploads at once take, each, and what remains of it."""
-    send(port, body)
+    send(port, body, form=form)
     rest, most = process.memory_info().rss, 0
     for _ in range(rounds):
-        threads = [threading.Thread(target=send, args=(port, body)) for _ in range(4)]
+        threads = [threading.Thread(target=send, args=(port, body), kwargs={"form": form}) for _ in range(4)]
         for thread in threads:
             thread.start()
         while any(thread.is_alive() for thread in threads):
@@ -155,16 +212,119 @@ def memory(port: int, process: psutil.Process, body: bytes, rounds: int) -> None
     after = process.memory_info().rss
     running, left = (most - rest) / 4 / 2**20, (after - rest) / 2**20
     print(
-        f"RSS of four at once, {rounds} rounds: {running:.1f} MiB each while running, {left:.1f} MiB after", flush=True
+        f"RSS of four at once {what}, {rounds} rounds: {running:.1f} MiB each while running, {left:.1f} MiB after",
+        flush=True,
     )
 
 
-def boto3_put(server: s3server.S3Server, body: bytes) -> float:
+def others(what: str, port: int, seconds: int) -> None:
+    """Print how long a list and an item take while another process uploads four at a time, and when none does."""
+
+    def ask(connection: http.client.HTTPConnection, path: str) -> tuple[float, bytes]:
+        started_at = time.perf_counter()
+        connection.request("GET", path, headers={"Authorization": "Bearer alice"})
+        answer = connection.getresponse()
+        text = answer.read()
+        if answer.status != http.client.OK:
+            sys.exit(f"{path}: {answer.status}")
+        return time.perf_counter() - started_at, text
+
+    def asked(load: "subprocess.Popen[bytes] | None" = None) -> list[float]:
+        connection = http.client.HTTPConnection("127.0.0.1", port)
+        taken: list[float] = []
+        end = time.monotonic() + seconds
+        for path in itertools.cycle(["/api/media/", f"/api/media/{item}/"]):
+            taken.append(ask(connection, path)[0])
+            if time.monotonic() > end or (load and load.poll() is not None):
+                return sorted(taken)
+            time.sleep(0.005)
+        raise AssertionError
+
+    first = ask(http.client.HTTPConnection("127.0.0.1", port), "/api/media/")[1]
+    item = json.loads(first)["results"][0]["id"]
+    found = {"alone": asked()}
+    with subprocess.Popen([sys.executable, __file__, "--load", str(port)], stdout=subprocess.PIPE) as load:
+        assert load.stdout is not None  # noqa: S101 - it was asked for
+        try:
+            load.stdout.readline()
+            found["while four uploads run"] = asked(load)
+        finally:
+            load.kill()
+    for when, taken in found.items():
+        p50, p99 = statistics.median(taken), taken[int(len(taken) * 0.99)]
+        print(
+            f"others {what}, {when}: p50 {p50 * 1000:.1f} ms, p99 {p99 * 1000:.1f} ms of {len(taken)} requests",
+            flush=True,
+        )
+
+
+def upload_on(port: int) -> None:
+    """Upload four at a time, but not for ever; say when the first ones are on their way."""
+    body = HEAD + os.urandom(SIZE - len(HEAD))
+
+    def again() -> None:
+        for _ in range(_LOAD):
+            send(port, body)
+
+    for _ in range(4):
+        threading.Thread(target=again).start()
+    sys.stdout.write("\n")
+    sys.stdout.flush()
+
+
+def boto3_put(client: Any, body: bytes) -> float:
     """Put an object with boto3; return the seconds."""
-    client = server.client()
     started_at = time.perf_counter()
-    client.put_object(Bucket=BUCKET, Key="boto3", Body=body)
+    # Never over another: what is deleted at once need not be written to the disk.
+    client.put_object(Bucket=BUCKET, Key=f"boto3/{uuid4()}", Body=body)
     return time.perf_counter() - started_at
+
+
+def straight(store: Store, body: bytes) -> float:
+    """Write an object with our store and nothing before it; return the seconds."""
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for start in range(0, len(body), PIECE):
+            yield body[start : start + PIECE]
+
+    async def write() -> float:
+        started_at = time.perf_counter()
+        await store.write(f"straight/{uuid4()}", chunks(), Length(len(body), len(body)))
+        return time.perf_counter() - started_at
+
+    return uvloop.run(write())
+
+
+def to_disk(stack: ExitStack, folder: Path, random: bytes, rounds: int, seconds: int) -> None:
+    """Measure the service over a directory."""
+    crlf = HEAD + b"\r\n" * ((SIZE - len(HEAD)) // 2)
+    bare, _ = stack.enter_context(started("bare", folder / "bare"))
+    disk, process = stack.enter_context(started("disk", folder / "disk"))
+    raw, form = partial(send, disk, random), partial(send, disk, random, form=True)
+    pair("raw to disk, against a bare protocol", rounds, raw, partial(send, bare, random))
+    pair("form, against raw", rounds, form, raw)
+    pair("form of CRLFs, against a random one", rounds, partial(send, disk, crlf, form=True), form)
+    if program := shutil.which("nginx"):
+        port = stack.enter_context(nginx(program, folder / "nginx"))
+        pair("raw to disk, against nginx", rounds, raw, partial(send, port, random, request="PUT /file"))
+    memory("to disk", disk, process, random, rounds=rounds)
+    others("to disk", disk, seconds)
+
+
+def to_s3(stack: ExitStack, folder: Path, random: bytes, rounds: int, seconds: int) -> None:
+    """Measure the service over a versitygw."""
+    server = stack.enter_context(s3server.start(folder / "s3server"))
+    server.create_bucket(BUCKET)
+    environment = server.environment(BUCKET, prefix="root")
+    os.environ.update(environment)
+    s3, process = stack.enter_context(started("s3", folder / "s3", **environment))
+    put = partial(boto3_put, server.client(), random)
+    store = open_store(StoreSettings(url=f"s3://{BUCKET}/root"))
+    pair("to S3, against boto3", rounds, partial(send, s3, random), put)
+    pair("to S3 without the service, against boto3", rounds, partial(straight, store, random), put)
+    memory("to S3", s3, process, random, rounds=rounds)
+    memory("to S3, forms", s3, process, random, rounds=rounds, form=True)
+    others("to S3", s3, seconds)
 
 
 def main() -> None:
@@ -172,34 +332,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--folder", type=Path, help="where the bytes go; a new one by default")
+    parser.add_argument("--only", choices=("disk", "s3"), help="one half of it")
+    parser.add_argument("--seconds", type=int, default=20, help="how long others ask")
     parser.add_argument("--serve", choices=("bare", "disk", "s3"), help=argparse.SUPPRESS)
+    parser.add_argument("--load", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args()
+    if given.load:
+        upload_on(given.load)
+        return
     if given.serve:
         uvloop.run(serve(given.serve, given.folder))
         return
     random = HEAD + os.urandom(SIZE - len(HEAD))
-    crlf = HEAD + b"\r\n" * ((SIZE - len(HEAD)) // 2)
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=given.folder)))
-        bare, _ = stack.enter_context(started("bare", folder / "bare"))
-        disk, process = stack.enter_context(started("disk", folder / "disk"))
-        pair(
-            "raw to disk, against a bare protocol", given.rounds, lambda: send(disk, random), lambda: send(bare, random)
-        )
-        pair("form, against raw", given.rounds, lambda: send(disk, random, form=True), lambda: send(disk, random))
-        pair(
-            "form of CRLFs, against a random one",
-            given.rounds,
-            lambda: send(disk, crlf, form=True),
-            lambda: send(disk, random, form=True),
-        )
-        memory(disk, process, random, given.rounds)
-        server = stack.enter_context(s3server.start(folder / "s3server"))
-        server.create_bucket(BUCKET)
-        s3, process = stack.enter_context(started("s3", folder / "s3", **server.environment(BUCKET, prefix="root")))
-        pair("to S3, against boto3", given.rounds, lambda: send(s3, random), lambda: boto3_put(server, random))
-        print("over S3, ", end="")
-        memory(s3, process, random, given.rounds)
+    for name, measure in {"disk": to_disk, "s3": to_s3}.items():
+        if given.only in (None, name):
+            with tempfile.TemporaryDirectory(dir=given.folder) as folder, ExitStack() as stack:
+                measure(stack, Path(folder), random, given.rounds, given.seconds)
 
 
 if __name__ == "__main__":

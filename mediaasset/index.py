@@ -9,6 +9,7 @@ import zlib
 from bisect import bisect_left, bisect_right, insort
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from itertools import product
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -39,12 +40,13 @@ class _Entry(NamedTuple):
 
 _Group = tuple[Kind | None, State]
 
-#: What lists are cut from: (namespace, a field of Facts, its value); without a field, all of a namespace.
-_Shelf = tuple[str, str, str | None]
-_SHELVED = ("user_id", "collection", "message_id")
-_COMPARED = (*_SHELVED, "type", "state", "is_public")
+#: What lists are cut from: (namespace, one of _SINGLE, its value), or (namespace, values of _GROUPED, None for any).
+_Shelf = tuple[str, str, str] | tuple[str, str | None, Kind | None, State | None]
+_SINGLE = ("collection", "message_id")
+_GROUPED = ("user_id", "type", "state")
+_COMPARED = (*_SINGLE, *_GROUPED, "is_public")
 
-#: The order on a shelf. The creation time has whole seconds; the name makes the order the same everywhere.
+#: The order on a shelf. Two may have been created at the same time; the name makes the order the same everywhere.
 _PLACE = attrgetter("created", "name")
 _CREATED = attrgetter("created")
 
@@ -93,7 +95,8 @@ class Index:
             if is_restored or (key not in entries and entry.version <= self._told):
                 self._remove(key)
         self._gone.clear()
-        for key, entry in entries.items():
+        # In the order of the shelves, so that each is put at their ends.
+        for key, entry in sorted(entries.items(), key=lambda item: _PLACE(item[1].facts)):
             self._insert(key, entry)
         return version
 
@@ -200,11 +203,12 @@ class Index:
     def _found(self, namespace: str, query: Query) -> Sequence[Facts]:
         """Return what is asked for, oldest first; a shelf of which all is asked for is not looked through."""
         asked = {name: value for name in _COMPARED if (value := getattr(query, name)) is not None}
-        shelves = {name: self._shelves.get((namespace, name, asked[name]), ()) for name in _SHELVED if name in asked}
-        shelves[""] = self._shelves.get((namespace, "", None), ())
-        shortest = min(shelves, key=lambda name: len(shelves[name]))
-        asked.pop(shortest, None)
-        found: Sequence[Facts] = shelves[shortest]
+        shelves: dict[tuple[str, ...], _Shelf] = {_GROUPED: (namespace, query.user_id, query.type, query.state)}
+        shelves |= {(name,): (namespace, name, asked[name]) for name in _SINGLE if name in asked}
+        sizes = {settled: len(self._shelves.get(shelf, ())) for settled, shelf in shelves.items()}
+        settled = min(sizes, key=sizes.__getitem__)
+        found: Sequence[Facts] = self._shelves.get(shelves[settled], ())
+        asked = {name: value for name, value in asked.items() if name not in settled}
         if query.created_before is not None:
             found = found[: bisect_left(found, query.created_before.timestamp(), key=_CREATED)]
         if query.created_after is not None:
@@ -220,10 +224,9 @@ class Index:
 
 
 def _shelves(namespace: str, facts: Facts) -> Iterator[_Shelf]:
-    yield namespace, "", None
+    for user, kind, state in product({None, facts.user_id}, {None, facts.type}, (None, facts.state)):
+        yield namespace, user, kind, state
     yield namespace, "collection", facts.collection
-    if facts.user_id is not None:
-        yield namespace, "user_id", facts.user_id
     if facts.message_id is not None:
         yield namespace, "message_id", facts.message_id
 

@@ -15,7 +15,7 @@ from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import LocalStore
 from obstore.store import ObjectStore as Backend
 
-from mediaasset.store import ObjectInfo
+from mediaasset.store import UNKNOWN, Length, ObjectInfo
 from mediaasset.storeerrors import persist, store_error
 
 P = ParamSpec("P")
@@ -24,6 +24,8 @@ R = TypeVar("R")
 #: Objects up to this size go in one request; larger ones in parts of it, so that memory stays bounded. S3 takes no
 #: smaller parts, but for the last.
 PART_BYTES = 5 * 1024 * 1024
+#: And no larger body of a request.
+_STREAM_BYTES = 5 * 1024**3
 #: A directory has no requests to save.
 _FILE_PART_BYTES = 1024 * 1024
 
@@ -44,6 +46,13 @@ class Signer(Protocol):
         """Return a URL that is answered as an attachment."""
 
 
+class Streams(Protocol):
+    """Writes large objects of which at least a part's length is known before, and holds none of their bytes."""
+
+    async def write(self, key: str, chunks: AsyncIterator[bytes], length: Length, /) -> None:
+        """Write an object; raises as `Store.write` does."""
+
+
 def _translated(call: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, Coroutine[Any, Any, R]]:
     @functools.wraps(call)
     async def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -59,15 +68,19 @@ def _translated(call: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, Corout
 class ObjectStore:
     """Implements the port `Store`; `backend` is obstore's view of the root prefix."""
 
-    def __init__(self, backend: Backend, signer: Signer) -> None:
-        """Take obstore's store, and who makes the signed URLs."""
+    def __init__(self, backend: Backend, signer: Signer, streams: Streams | None = None) -> None:
+        """Take obstore's store, who makes the signed URLs, and who streams where obstore would gather parts."""
         self._backend = backend
         self._signer = signer
+        self._streams = streams
         self._part_bytes = _FILE_PART_BYTES if isinstance(backend, LocalStore) else PART_BYTES
 
     @_translated
-    async def write(self, key: str, chunks: AsyncIterable[bytes]) -> None:
+    async def write(self, key: str, chunks: AsyncIterable[bytes], length: Length = UNKNOWN) -> None:
         """Stream an object in; whole or not at all."""
+        if self._streams and PART_BYTES < length.least <= _STREAM_BYTES:
+            await self._streams.write(key, aiter(chunks), length)
+            return
         head, rest = await _begun(chunks, self._part_bytes)
         if rest is None:
             # One request instead of the three that the shortest upload in parts takes.

@@ -2,8 +2,9 @@
 
 import functools
 import os
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
+from enum import Enum, auto
 from typing import TYPE_CHECKING, Annotated
 
 import obstore
@@ -13,12 +14,14 @@ from pydantic import AfterValidator, Field, HttpUrl
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from mediaasset.objects import ObjectStore, attachment
+from mediaasset.store import Length
 from mediaasset.storeerrors import store_error
 
 if TYPE_CHECKING:
     from obstore.store import RetryConfig, S3Config
 
-    from mediaasset.s3parts import S3Parts
+    from mediaasset.s3bucket import Bucket
+    from mediaasset.s3stream import S3Streams
 
 #: A short outage is waited for; a longer one is the callers' to handle, who have a client or a queue behind them. (The
 #: time of one request is bounded by AWS_TIMEOUT, 30 seconds by default; options given here would replace all of those.)
@@ -45,8 +48,10 @@ class StoreSettings(BaseSettings):
 
 def open_store(settings: StoreSettings) -> ObjectStore:
     """Return the store in this bucket; raises MediaError when the variables AWS_… are not sound. Nothing is sent."""
+    # obstore reads AWS_UNSIGNED_PAYLOAD itself. To hash what TLS vouches for would cost more than to send it.
+    options: S3Config = {"unsigned_payload": True} if payload() is Payload.TRUSTED else {}
     try:
-        backend = S3Store.from_url(settings.url, retry_config=_RETRY, **_unsigned())
+        backend = S3Store.from_url(settings.url, retry_config=_RETRY, **options)
         signing = backend
         if settings.public_endpoint:
             # The host is part of what is signed, so the URL for another one needs a store of its own.
@@ -54,22 +59,35 @@ def open_store(settings: StoreSettings) -> ObjectStore:
     except BaseError as error:
         raise store_error(error) from error
 
-    return ObjectStore(backend, _Signer(signing, settings))
+    extras = _Extras(signing, settings)
+    return ObjectStore(backend, extras, None if payload() is Payload.SIGNED else extras)
 
 
-def _unsigned() -> "S3Config":
-    """Return the option by which the hash of a body is not signed, as boto3 has it: where TLS vouches for the body.
-
-    To hash it costs more than to send it. AWS_UNSIGNED_PAYLOAD says otherwise.
-    """
-    endpoint = os.environ.get("AWS_ENDPOINT") or os.environ.get("AWS_ENDPOINT_URL") or "https:"
-    if "AWS_UNSIGNED_PAYLOAD" in os.environ or not endpoint.startswith("https:"):
-        return {}
-    return {"unsigned_payload": True}
+def endpoint() -> str | None:
+    """Return the address of the server, None for that of AWS."""
+    return os.environ.get("AWS_ENDPOINT") or os.environ.get("AWS_ENDPOINT_URL")
 
 
-class _Signer:
-    """Implements the signer of a store."""
+class Payload(Enum):
+    """How the content of an upload is kept from changing on its way; docs/decisions/0013-*.md."""
+
+    #: Its sha256 is signed, so all of it is read before it is sent.
+    SIGNED = auto()
+    #: A checksum follows it.
+    CHECKED = auto()
+    #: By TLS, or by the trust in the network that AWS_UNSIGNED_PAYLOAD states.
+    TRUSTED = auto()
+
+
+def payload() -> Payload:
+    """Return how large uploads go to the server that the variables AWS_… name."""
+    if told := os.environ.get("AWS_UNSIGNED_PAYLOAD"):
+        return Payload.TRUSTED if told.lower() in {"1", "true", "on", "yes", "y"} else Payload.SIGNED
+    return Payload.TRUSTED if (endpoint() or "https:").startswith("https:") else Payload.CHECKED
+
+
+class _Extras:
+    """Implements the signer and the streams of a store."""
 
     def __init__(self, signing: S3Store, settings: StoreSettings) -> None:
         self._signing = signing
@@ -82,11 +100,21 @@ class _Signer:
             raise store_error(error) from error
 
     async def download(self, key: str, lifetime: timedelta, file_name: str) -> str:
-        return await self._parts.download(key, lifetime, attachment(file_name))
+        return await self._bucket.download(key, lifetime, attachment(file_name))
+
+    async def write(self, key: str, chunks: AsyncIterator[bytes], length: Length) -> None:
+        await self._streams.write(key, chunks, length)
+
+    # obstore signs no names and streams nothing. Only ingest asks for that: the operator shall not hold the 30 MB of
+    # boto3.
+    @functools.cached_property
+    def _bucket(self) -> "Bucket":
+        from mediaasset.s3bucket import Bucket  # noqa: PLC0415
+
+        return Bucket(self._settings)
 
     @functools.cached_property
-    def _parts(self) -> "S3Parts":
-        # obstore signs no names. Only ingest asks for them: the operator shall not hold the 30 MB of boto3.
-        from mediaasset.s3parts import S3Parts  # noqa: PLC0415
+    def _streams(self) -> "S3Streams":
+        from mediaasset.s3stream import S3Streams  # noqa: PLC0415
 
-        return S3Parts(self._settings)
+        return S3Streams(self._bucket, payload())

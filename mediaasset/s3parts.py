@@ -1,28 +1,21 @@
 """Objects in parts and forms to post, on S3: what obstore has no calls for."""
 
 import asyncio
-import os
 from collections.abc import AsyncIterable
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
-from urllib.parse import urlsplit
 
-import boto3
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError
 
 from mediaasset.parts import GoneError, UploadForm
 from mediaasset.reasons import MediaError, Reason
 from mediaasset.s3 import StoreSettings
+from mediaasset.s3bucket import Bucket
 
 #: S3 takes no smaller part but the last, and no more than 10,000 of them: 48 GiB. Part n always begins at (n - 1) times
 #: this, so that a part which is sent twice is the same part. Changing it breaks off the uploads that run.
 PART_BYTES = 5 * 1024 * 1024
-
-_CONNECT_SECONDS = 5
-_READ_SECONDS = 30
-_CONNECTIONS = 32
 
 
 class S3Parts:
@@ -34,17 +27,12 @@ class S3Parts:
     """
 
     def __init__(self, settings: StoreSettings) -> None:
-        """Take where the bucket is; endpoint, region and credentials are the variables AWS_…, as for the store."""
-        address = urlsplit(settings.url)
-        self._bucket = address.netloc
-        self._prefix = f"{address.path.strip('/')}/".lstrip("/")
-        self._client = _client(os.environ.get("AWS_ENDPOINT") or os.environ.get("AWS_ENDPOINT_URL"))
-        public = str(settings.public_endpoint).rstrip("/") if settings.public_endpoint else None
-        self._signing = _client(public) if public else self._client
+        """Take where the bucket is."""
+        self._bucket = Bucket(settings)
 
     async def begin(self, key: str) -> str:
         """Create a multipart upload; its id is the handle."""
-        return str((await self._call("create_multipart_upload", key))["UploadId"])
+        return str((await self._bucket.call("create_multipart_upload", key))["UploadId"])
 
     async def size(self, key: str, handle: str) -> int:
         """Add up the parts and what waits."""
@@ -60,17 +48,22 @@ class S3Parts:
 
         async def keep() -> int:
             if len(buffer) > waited:
-                await self._call("put_object", _tail(key, number), Body=bytes(buffer))
+                await self._bucket.call("put_object", _tail(key, number), Body=bytes(buffer))
             return size + len(buffer)
 
         try:
             async for chunk in chunks:
-                buffer += chunk
-                while len(buffer) >= PART_BYTES:
-                    await self._upload(key, handle, number, bytes(memoryview(buffer)[:PART_BYTES]))
+                rest = memoryview(chunk)
+                while rest:
+                    room = PART_BYTES - len(buffer)
+                    buffer += rest[:room]
+                    rest = rest[room:]
+                    if len(buffer) < PART_BYTES:
+                        break
+                    await self._upload(key, handle, number, buffer)
                     if waited:
-                        await self._call("delete_object", _tail(key, number))
-                    del buffer[:PART_BYTES]
+                        await self._bucket.call("delete_object", _tail(key, number))
+                    buffer = bytearray()
                     size, number, waited = size + PART_BYTES, number + 1, 0
         except (MediaError, GoneError):
             raise
@@ -85,62 +78,51 @@ class S3Parts:
         if rest := await self._read(_tail(key, len(parts) + 1)):
             parts.append(await self._upload(key, handle, len(parts) + 1, rest))
         listed = [{"PartNumber": part["PartNumber"], "ETag": part["ETag"]} for part in parts]
-        await self._call("complete_multipart_upload", key, UploadId=handle, MultipartUpload={"Parts": listed})
+        await self._bucket.call("complete_multipart_upload", key, UploadId=handle, MultipartUpload={"Parts": listed})
         await self._forget_tails(key)
 
     async def abort(self, key: str, handle: str) -> None:
         """Abort the multipart upload, and delete what waits."""
         with suppress(GoneError):
-            await self._call("abort_multipart_upload", key, UploadId=handle)
+            await self._bucket.call("abort_multipart_upload", key, UploadId=handle)
         await self._forget_tails(key)
 
     async def form(self, key: str, size: int, content_type: str, lifetime: timedelta) -> UploadForm:
         """Sign a POST policy for exactly this key, size and type."""
         fields = {"Content-Type": content_type}
         made = await asyncio.to_thread(
-            self._signing.generate_presigned_post,
-            self._bucket,
-            self._prefix + key,
+            self._bucket.signing.generate_presigned_post,
+            self._bucket.name,
+            self._bucket.prefix + key,
             Fields=fields,
             Conditions=[fields, ["content-length-range", size, size]],
             ExpiresIn=int(lifetime.total_seconds()),
         )
         return UploadForm(made["url"], made["fields"])
 
-    async def download(self, key: str, lifetime: timedelta, disposition: str) -> str:
-        """Sign a URL of an object, which is answered with this Content-Disposition."""
-        asked = {"Bucket": self._bucket, "Key": self._prefix + key, "ResponseContentDisposition": disposition}
-        try:
-            url: str = await asyncio.to_thread(
-                self._signing.generate_presigned_url, "get_object", asked, int(lifetime.total_seconds())
-            )
-        except BotoCoreError as error:
-            raise MediaError(Reason.STORE_FORBIDDEN) from error
-        return url
-
     async def _parts(self, key: str, handle: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
         marker: dict[str, int] = {}
         while True:
-            page = await self._call("list_parts", key, UploadId=handle, **marker)
+            page = await self._bucket.call("list_parts", key, UploadId=handle, **marker)
             found += page.get("Parts", [])
             if not page.get("IsTruncated"):
                 return found
             marker = {"PartNumberMarker": page["NextPartNumberMarker"]}
 
-    async def _upload(self, key: str, handle: str, number: int, body: bytes) -> dict[str, Any]:
-        made = await self._call("upload_part", key, UploadId=handle, PartNumber=number, Body=body)
+    async def _upload(self, key: str, handle: str, number: int, body: bytes | bytearray) -> dict[str, Any]:
+        made = await self._bucket.call("upload_part", key, UploadId=handle, PartNumber=number, Body=body)
         return {"PartNumber": number, "ETag": made["ETag"]}
 
     async def _waiting(self, key: str, number: int) -> int:
         try:
-            return int((await self._call("head_object", _tail(key, number)))["ContentLength"])
+            return int((await self._bucket.call("head_object", _tail(key, number)))["ContentLength"])
         except GoneError:
             return 0
 
     async def _read(self, key: str) -> bytes:
         try:
-            answer = await self._call("get_object", key)
+            answer = await self._bucket.call("get_object", key)
         except GoneError:
             return b""
         try:
@@ -149,25 +131,10 @@ class S3Parts:
             raise MediaError(Reason.STORE_UNAVAILABLE) from error
 
     async def _forget_tails(self, key: str) -> None:
-        prefix = self._prefix + _tail(key, "")
-        page = await self._run("list_objects_v2", Prefix=prefix)
+        prefix = self._bucket.prefix + _tail(key, "")
+        page = await self._bucket.run("list_objects_v2", Prefix=prefix)
         for item in page.get("Contents", []):
-            await self._run("delete_object", Key=item["Key"])
-
-    async def _call(self, method: str, key: str, **arguments: Any) -> dict[str, Any]:
-        return await self._run(method, Key=self._prefix + key, **arguments)
-
-    async def _run(self, method: str, **arguments: Any) -> dict[str, Any]:
-        """Call a method of boto3, which blocks, in a thread; give its errors their meaning."""
-        try:
-            answer: dict[str, Any] = await asyncio.to_thread(
-                getattr(self._client, method), Bucket=self._bucket, **arguments
-            )
-        except ClientError as error:
-            raise _meaning(error) from error
-        except BotoCoreError as error:
-            raise MediaError(Reason.STORE_UNAVAILABLE) from error
-        return answer
+            await self._bucket.run("delete_object", Key=item["Key"])
 
 
 def _size(parts: list[dict[str, Any]]) -> int:
@@ -176,34 +143,3 @@ def _size(parts: list[dict[str, Any]]) -> int:
 
 def _tail(key: str, number: int | str) -> str:
     return f"{key}.tail-{number}"
-
-
-def _client(endpoint: str | None) -> Any:
-    style = "virtual" if os.environ.get("AWS_VIRTUAL_HOSTED_STYLE_REQUEST", "").lower() == "true" else "path"
-    # A session of its own: the one that boto3 shares keeps the credentials that it first saw.
-    return boto3.Session().client(
-        "s3",
-        endpoint_url=endpoint,
-        region_name=os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1",
-        verify=os.environ.get("AWS_CA_BUNDLE") or os.environ.get("SSL_CERT_FILE"),
-        config=Config(
-            signature_version="s3v4",
-            # Without an endpoint it is AWS, which knows the bucket by its host.
-            s3={"addressing_style": style if endpoint else "auto"},
-            connect_timeout=_CONNECT_SECONDS,
-            read_timeout=_READ_SECONDS,
-            max_pool_connections=_CONNECTIONS,
-            retries={"mode": "standard", "total_max_attempts": 4},
-            # Other servers than AWS know only some of the checksums that boto3 would add on its own.
-            request_checksum_calculation="when_required",
-            response_checksum_validation="when_required",
-        ),
-    )
-
-
-def _meaning(error: ClientError) -> Exception:
-    code = str(error.response.get("Error", {}).get("Code", ""))
-    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    if code in {"NoSuchUpload", "NoSuchKey", "404", "NotFound"}:
-        return GoneError(code)
-    return MediaError(Reason.STORE_FORBIDDEN if status in (401, 403) else Reason.STORE_UNAVAILABLE)

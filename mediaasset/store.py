@@ -6,7 +6,7 @@ The transcoder does not use it: it runs no event loop and calls obstore itself.
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +18,16 @@ class ObjectInfo:
     modified: datetime
 
 
+class Length(NamedTuple):
+    """How many bytes a stream will have: at least, and at most, where that is known."""
+
+    least: int = 0
+    most: int | None = None
+
+
+UNKNOWN = Length()
+
+
 class Store(Protocol):
     """Objects by key.
 
@@ -25,10 +35,11 @@ class Store(Protocol):
     DiskFull when it has no room.
     """
 
-    async def write(self, key: str, chunks: AsyncIterable[bytes]) -> None:
+    async def write(self, key: str, chunks: AsyncIterable[bytes], length: Length = UNKNOWN) -> None:
         """Write an object as it streams in; it appears whole or not at all, and survives a crash once this returns.
 
-        An error raised by `chunks` passes through, and nothing is left behind.
+        An error raised by `chunks` passes through, and nothing is left behind. What is known of the length spares
+        memory; chunks must keep to it.
         """
 
     async def create(self, key: str, body: bytes) -> bool:

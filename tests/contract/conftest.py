@@ -7,6 +7,7 @@ import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -56,11 +57,13 @@ async def _directory_store(path: Path) -> AsyncIterator[Store]:
 
 
 @asynccontextmanager
-async def _s3_store(path: Path) -> AsyncIterator[Store]:
+async def _s3_store(path: Path, unsigned: str | None = None) -> AsyncIterator[Store]:
     with s3server.start(path / "s3") as server, pytest.MonkeyPatch.context() as patch:
         server.create_bucket("media")
         for name, value in server.environment("media", prefix="root/prefix").items():
             patch.setenv(name, value)
+        if unsigned is not None:
+            patch.setenv("AWS_UNSIGNED_PAYLOAD", unsigned)
         yield open_bucket(StoreSettings())
 
 
@@ -68,6 +71,8 @@ ASSETS: dict[str, Callable[[Path], AbstractAsyncContextManager[Assets]]] = {"sql
 STORES: dict[str, Callable[[Path], AbstractAsyncContextManager[Store]]] = {
     "directory": _directory_store,
     "s3": _s3_store,
+    "s3-signed": partial(_s3_store, unsigned="false"),
+    "s3-trusted": partial(_s3_store, unsigned="true"),
 }
 
 

@@ -1,15 +1,31 @@
 """What every adapter of the port `Store` keeps."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import hashlib
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import httpx2
 import pytest
 
-from mediaasset.store import Store
+from mediaasset.store import UNKNOWN, Length, Store
 
+MIB = 1024 * 1024
 KEY = "uploads/default/one/00ff"
+
+#: What may be known of the length of so many bytes.
+KNOWN = {
+    "nothing": lambda _: UNKNOWN,
+    "all": lambda size: Length(size, size),
+    "least": lambda size: Length(max(size - 100_000, 0), size + 1000),
+}
+Known = Callable[[int], Length]
+
+
+@pytest.fixture(params=sorted(KNOWN))
+def known(request: pytest.FixtureRequest) -> Known:
+    return KNOWN[request.param]
 
 
 async def chunks(*parts: bytes) -> AsyncIterator[bytes]:
@@ -35,13 +51,15 @@ async def test_empty_object_is_an_object(store: Store) -> None:
     assert await store.read(KEY, max_bytes=0) == b""
 
 
-async def test_object_of_several_parts_arrives_whole(store: Store) -> None:
-    block = bytes(range(256)) * 4096
-    await store.write(KEY, chunks(*[block] * 20))
+@pytest.mark.parametrize("size", [5 * MIB, 5 * MIB + 100_001, 20 * MIB, 20 * MIB + 1])
+async def test_large_object_arrives_whole(store: Store, known: Known, size: int) -> None:
+    content = hashlib.shake_256(b"content").digest(size)
+    cut = (0, 1, 70_000, 3 * MIB + 11, 3 * MIB + 12, 4 * MIB, size - 3, size)
+    await store.write(KEY, chunks(*(content[start:end] for start, end in pairwise(cut))), known(size))
     info = await store.stat(KEY)
     assert info is not None
-    assert info.size_bytes == 20 * len(block)
-    assert await store.read(KEY, max_bytes=info.size_bytes) == block * 20
+    assert info.size_bytes == size
+    assert await store.read(KEY, max_bytes=size) == content
 
 
 class BrokenOffError(Exception):
@@ -49,9 +67,9 @@ class BrokenOffError(Exception):
 
 
 @pytest.mark.parametrize("error", [BrokenOffError, ConnectionResetError])
-@pytest.mark.parametrize("length", [0, 10, 9 * 1024 * 1024])
+@pytest.mark.parametrize("length", [0, 10, 9 * MIB])
 async def test_stream_that_breaks_off_leaves_nothing_and_its_error_passes(
-    store: Store, length: int, error: type[Exception]
+    store: Store, known: Known, length: int, error: type[Exception]
 ) -> None:
 
     async def broken() -> AsyncIterator[bytes]:
@@ -59,21 +77,31 @@ async def test_stream_that_breaks_off_leaves_nothing_and_its_error_passes(
         raise error
 
     with pytest.raises(error):
-        await store.write(KEY, broken())
+        await store.write(KEY, broken(), known(length + 1))
     assert await store.stat(KEY) is None
     assert await keys_under(store, "uploads/") == []
 
 
-async def test_object_is_not_seen_before_it_is_whole(store: Store) -> None:
+async def test_stream_that_breaks_off_after_its_last_byte_leaves_nothing(store: Store, known: Known) -> None:
+    async def broken() -> AsyncIterator[bytes]:
+        yield b"x" * (9 * MIB)
+        raise BrokenOffError
+
+    with pytest.raises(BrokenOffError):
+        await store.write(KEY, broken(), known(9 * MIB))
+    assert await keys_under(store, "uploads/") == []
+
+
+async def test_object_is_not_seen_before_it_is_whole(store: Store, known: Known) -> None:
     half_sent, go_on = asyncio.Event(), asyncio.Event()
 
     async def slow() -> AsyncIterator[bytes]:
-        yield b"x" * (9 * 1024 * 1024)
+        yield b"x" * (9 * MIB)
         half_sent.set()
         await go_on.wait()
         yield b"y"
 
-    writing = asyncio.create_task(store.write(KEY, slow()))
+    writing = asyncio.create_task(store.write(KEY, slow(), known(9 * MIB + 1)))
     await half_sent.wait()
     assert await store.stat(KEY) is None
     assert await keys_under(store, "uploads/") == []

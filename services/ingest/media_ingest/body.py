@@ -11,6 +11,7 @@ from media_ingest.errors import Problem, Slug
 from media_ingest.fields import FileHead, Form, text_of
 from media_ingest.multipart import FileData, FileEnd, FormParser
 from media_ingest.settings import Settings
+from mediaasset.store import Length
 
 
 class Body(Protocol):
@@ -20,8 +21,8 @@ class Body(Protocol):
     def form(self) -> Form:
         """Return what was read until now beside the bytes of the file."""
 
-    #: At least so many bytes the file will have, as far as Content-Length tells.
-    announced: int
+    #: How many bytes the file will have, as far as Content-Length tells.
+    length: Length
 
     async def open(self) -> None:
         """Read up to the first byte of the file."""
@@ -46,13 +47,14 @@ def of_request(request: Request, settings: Settings) -> Body:
 
 
 class RawBody:
-    """The body is the file; its fields are query parameters, and its name stands in Content-Disposition."""
+    """The body is the file; its fields are query parameters, and its name stands in Content-Disposition or the path."""
 
     def __init__(self, request: Request, content_type: str) -> None:
         """Take the request and the type that it declares."""
         self._request = request
-        self.announced = content_length(request)
-        name = file_name(request.headers.get("Content-Disposition", ""))
+        size = content_length(request)
+        self.length = Length(size, size) if size else Length()
+        name = file_name(request.headers.get("Content-Disposition", "")) or request.path_params.get("name", "")
         fields: dict[str, str] = {}
         for key, value in request.query_params.multi_items():
             if key in fields:
@@ -81,7 +83,8 @@ class FormBody:
         self._stream = request.stream()
         self._parser = parser
         self.form = parser.form
-        self.announced = max(0, content_length(request) - settings.max_form_bytes)
+        size = content_length(request)
+        self.length = Length(max(0, size - settings.max_form_bytes), size)
 
     async def open(self) -> None:
         """Read the parts before the file. Raises Problem malformed-request when there is no file at all."""

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import re
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 #: What is handed to the store at a time: large enough that the step into its threads does not count.
 CHUNK_BYTES = 1024 * 1024
+#: What of it has come after so many seconds is handed on: a store that hears nothing for 20 hangs up.
+_CHUNK_SECONDS = 1
 
 #: An Idempotency-Key is a string of RFC 9651 in quotes, or what most clients send: the same without quotes.
 _KEY = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\]){1,255})"|([!#-~]{1,255})')
@@ -154,7 +157,7 @@ class Reading:
     async def store(self) -> MediaAsset:
         """Store the content and create the asset; raises AlreadyExistsError, and then keeps nothing."""
         # The form is read to its end and checked before the store is told that the object is complete.
-        await self._service.store.write(self._key, await self._begin())
+        await self._service.store.write(self._key, await self._begin(), self._body.length)
         try:
             await scan.check(self._service.scanner, self._service.store, self._key, self._service.settings)
             return await create(self._service, asset_of(self._token, self._name, self.spec))
@@ -172,14 +175,14 @@ class Reading:
         await self._body.open()
         limits = {kind: await self._limit(kind) for kind in Kind}
         if None not in limits.values():
-            check_size(self._body.announced, max(limit for limit in limits.values() if limit is not None))
+            check_size(self._body.length.least, max(limit for limit in limits.values() if limit is not None))
         # All that is said before the file is checked before it; sizeBytes is not known yet.
         self._specify(Kind.DOCUMENT, None)
         head = await self._head()
         if not head:
             raise Problem(Slug.EMPTY_SOURCE)
         kind = recognise(head, self._body.form.file)
-        check_size(self._body.announced, limits[kind], kind)
+        check_size(self._body.length.least, limits[kind], kind)
         return self._content(head, kind, limits[kind])
 
     async def _head(self) -> bytes:
@@ -193,6 +196,7 @@ class Reading:
     async def _content(self, head: bytes, kind: Kind, limit: int | None) -> AsyncIterator[bytes]:
         size = waiting = 0
         pieces: list[bytes] = []
+        due = time.monotonic() + _CHUNK_SECONDS
         async for chunk in _after(head, self._chunks):
             size += len(chunk)
             check_size(size, limit, kind)
@@ -200,10 +204,11 @@ class Reading:
                 self._hash.update(chunk)
             pieces.append(chunk)
             waiting += len(chunk)
-            if waiting >= CHUNK_BYTES:
+            if waiting >= CHUNK_BYTES or time.monotonic() >= due:
                 yield b"".join(pieces)
                 pieces.clear()
                 waiting = 0
+                due = time.monotonic() + _CHUNK_SECONDS
         if pieces:
             yield b"".join(pieces)
         await self._body.finish()

@@ -3,26 +3,31 @@
 import pytest
 from obstore.store import S3Store
 
-from mediaasset.s3 import StoreSettings, open_store
+from mediaasset import s3
+from mediaasset.s3 import Payload, StoreSettings, open_store
 
 
 @pytest.mark.parametrize(
-    ("variables", "told"),
+    ("variables", "payload"),
     [
-        ({}, "true"),
-        ({"AWS_ENDPOINT_URL": "https://s3.example"}, "true"),
-        ({"AWS_ENDPOINT": "https://s3.example"}, "true"),
-        ({"AWS_ENDPOINT": "http://s3.example"}, "None"),
-        ({"AWS_ENDPOINT": "https://s3.example", "AWS_UNSIGNED_PAYLOAD": "false"}, "None"),
+        ({}, Payload.TRUSTED),
+        ({"AWS_ENDPOINT_URL": "https://s3.example"}, Payload.TRUSTED),
+        ({"AWS_ENDPOINT": "https://s3.example"}, Payload.TRUSTED),
+        ({"AWS_ENDPOINT": "http://s3.example"}, Payload.CHECKED),
+        ({"AWS_ENDPOINT": "http://s3.example", "AWS_UNSIGNED_PAYLOAD": "True"}, Payload.TRUSTED),
+        ({"AWS_ENDPOINT": "http://s3.example", "AWS_UNSIGNED_PAYLOAD": "false"}, Payload.SIGNED),
+        ({"AWS_ENDPOINT": "https://s3.example", "AWS_UNSIGNED_PAYLOAD": "false"}, Payload.SIGNED),
     ],
 )
-def test_a_body_is_hashed_where_no_tls_vouches_for_it(
-    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], told: str
+def test_content_is_hashed_where_neither_tls_nor_a_checksum_vouches_for_it(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], payload: Payload
 ) -> None:
     for name in ("AWS_ENDPOINT", "AWS_ENDPOINT_URL", "AWS_UNSIGNED_PAYLOAD"):
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    backend = open_store(StoreSettings(url="s3://bucket"))._backend
-    assert isinstance(backend, S3Store)
-    assert str(backend.config.get("unsigned_payload")) == told
+    store = open_store(StoreSettings(url="s3://bucket"))
+    assert isinstance(store._backend, S3Store)
+    assert s3.payload() is payload
+    assert (str(store._backend.config.get("unsigned_payload")) == "true") == (payload is Payload.TRUSTED)
+    assert (store._streams is None) == (payload is Payload.SIGNED)
