@@ -42,6 +42,19 @@ def upload_record(namespace: str, asset: str) -> str:
     return uploads_of(namespace, asset) + "upload.json"
 
 
+def sent(namespace: str, name: str, what: str) -> str:
+    """Return a key for what is remembered of a message that went out under an Idempotency-Key, `name` standing for it.
+
+    No asset has a name that begins with a dot, so these are among nobody's uploads.
+    """
+    return f"{UPLOADS}/{namespace}/.sent/{name}/{what}.json"
+
+
+def is_sent(key: str) -> bool:
+    """Tell whether a key is one of those."""
+    return key.split("/")[2:3] == [".sent"]
+
+
 def may_read_source(key: str, namespace: str, foreign_prefixes: Sequence[str] = ()) -> bool:
     """Tell whether an asset of `namespace` may take its source from `key`."""
     if not key or key.startswith("/") or any(part in ("", ".", "..") for part in key.split("/")):

@@ -64,7 +64,7 @@ class Cluster:
         """Wait until an object is deleted."""
         self.kubectl("wait", "-n", namespace, "--for=delete", f"--timeout={seconds}s", f"{kind}/{name}")
 
-    def secret(self, name: str, namespace: str, **data: str) -> None:
+    def secret(self, name: str, namespace: str, /, **data: str) -> None:
         """Write a Secret."""
         metadata = {"name": name, "namespace": namespace}
         self.apply({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": data})

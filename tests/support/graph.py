@@ -220,10 +220,22 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, number: str, message: dict[str, Any]) -> None:
         kind = message["type"]
-        media = self.server.uploaded.get(message[kind]["id"])
+        said = message
+        if kind == "template":
+            # Meta looks at the header that was approved; here whatever media are in it count.
+            ((said,),) = [
+                component["parameters"]
+                for component in message["template"]["components"]
+                if component["type"] == "header"
+            ]
+            kind = said["type"]
+        media = self.server.uploaded.get(said[kind]["id"])
         if message["messaging_product"] != "whatsapp" or media is None or media.number != number:
             words = f"(#100) Param {kind}['id'] is not a valid whatsapp business account media attachment ID"
             self._fail(Fault(status=400, code=100, message=words))
+            return
+        if (kind == "sticker") != (media.mime_type == "image/webp"):
+            self._fail(Fault(status=400, code=131053, message="Media upload error"))
             return
         self.server.sent.append(message)
         answer = {

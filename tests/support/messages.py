@@ -64,11 +64,37 @@ LOST: Json = {
 #: Somebody whose number WhatsApp hides is named by an id of the user.
 HIDDEN = {**{k: v for k, v in message("image", 11).items() if k != "from"}, "from_user_id": "US.13491208655302741918"}
 
-TEXT: Json = {"from": SENDER, "id": "wamid.text", "timestamp": "1", "type": "text", "text": {"body": "hello"}}
-LOCATION: Json = {"from": SENDER, "id": "wamid.l", "timestamp": "1", "type": "location", "location": {"latitude": 1.0}}
-REACTION: Json = {"from": SENDER, "id": "wamid.r", "timestamp": "1", "type": "reaction", "reaction": {"emoji": "👍"}}
 
-STATUSES: Json = {"statuses": [{"id": "wamid.out", "status": "read", "timestamp": "1", "recipient_id": SENDER}]}
+def other(kind: str, **said: Any) -> Json:
+    """Return a message of a type that carries no media."""
+    return {"from": SENDER, "id": f"wamid.{kind}", "timestamp": "1739321024", "type": kind, kind: said}
+
+
+#: Every type that Meta's reference names beside those with media.
+WITHOUT_MEDIA = (
+    other("text", body="hello"),
+    other("location", latitude=37.4, longitude=-122.1, name="Meta", address="1 Hacker Way"),
+    other("reaction", message_id="wamid.a", emoji="👍"),
+    other("contacts", phones=[{"phone": SENDER, "type": "CELL"}], name={"formatted_name": "Kerry"}),
+    other("interactive", type="button_reply", button_reply={"id": "cancel", "title": "Cancel"}),
+    other("interactive", type="list_reply", list_reply={"id": "express", "title": "Express"}),
+    other("interactive", type="nfm_reply", nfm_reply={"name": "flow", "response_json": "{}"}),
+    other("button", payload="stop", text="Stop"),
+    other("order", catalog_id="1", product_items=[{"product_retailer_id": "a", "quantity": 1}]),
+    other("system", type="user_changed_number", wa_id="12195555358", body="Kerry changed"),
+    # A message that was taken back, and one whose caption was corrected: its media came before.
+    other("revoke", original_message_id="wamid.a"),
+    other("edit", original_message_id="wamid.a", message={"type": "image", "image": {"id": "1", "caption": "b"}}),
+    {**other("request_welcome"), "request_welcome": None},
+)
+_STATUS: Json = {"id": "wamid.out", "timestamp": "1739321024", "recipient_id": SENDER}
+STATUSES: tuple[Json, ...] = (
+    *({"statuses": [{**_STATUS, "status": status}]} for status in ("sent", "delivered", "read", "played")),
+    {"statuses": [{**_STATUS, "status": "failed", "errors": [{"code": 131053, "title": "Media upload error"}]}]},
+)
+#: What other fields than `messages` deliver to the same webhook: what the business itself wrote, and of older days.
+ECHO: Json = {"message_echoes": [message("image", 12)]}
+HISTORY: Json = {"history": [{"threads": [{"id": SENDER, "messages": [message("image", 13)]}]}]}
 
 
 def value(*messages: Json, number: str = NUMBER, **other: Any) -> Json:

@@ -1,6 +1,7 @@
 """Assets of which a sender may speak again and again: each is made once, and not again after it was deleted."""
 
 import json
+from contextlib import suppress
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -10,7 +11,7 @@ from media_ingest.body import content_length
 from media_ingest.errors import Problem, Slug
 from media_ingest.service import Service
 from mediaasset import keys
-from mediaasset.assets import AlreadyExistsError
+from mediaasset.assets import AlreadyExistsError, NotFoundError
 from mediaasset.spec import MediaAsset
 
 
@@ -32,15 +33,23 @@ class Delivered(NamedTuple):
 async def create_once(service: Service, asset: MediaAsset) -> Delivered:
     """Create an asset of a name that follows from its delivery, unless it exists or existed.
 
-    Raises AssetsError, and MediaError when the store cannot say whether it existed.
+    Raises AssetsError, and MediaError when the store cannot say whether it existed: the sender then delivers again.
     """
+    tombstone = keys.tombstone(*asset.key)
     # A deleted asset keeps its name until its tombstone is written, so one of the two always speaks of it.
-    if await service.store.stat(keys.tombstone(*asset.key)) is not None:
+    if await service.store.stat(tombstone) is not None:
         return Delivered(Outcome.DELETED, asset)
     try:
-        return Delivered(Outcome.CREATED, await service.assets.create(asset))
+        created = await service.assets.create(asset)
     except AlreadyExistsError:
         return Delivered(Outcome.KNOWN, asset)
+    # An earlier one may have left between the two questions. Its tombstone was written before its name was free, so it
+    # is seen now, and what was made just now goes as well: this very one, by its uid.
+    if await service.store.stat(tombstone) is None:
+        return Delivered(Outcome.CREATED, created)
+    with suppress(NotFoundError):
+        await service.assets.delete(*created.key, uid=created.metadata.uid)
+    return Delivered(Outcome.DELETED, created)
 
 
 async def read_payload(request: Request, limit: int) -> bytes:

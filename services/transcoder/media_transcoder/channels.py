@@ -29,11 +29,17 @@ class Finished:
     width: int = 0
     height: int = 0
     mode: str = ""
+    frames: int = 1
     streams: tuple[dict[str, Any], ...] = field(default=())
 
     def codecs(self, kind: str) -> list[str]:
         """Return the codecs of its streams of one type."""
         return [str(stream.get("codec_name")) for stream in self.streams if stream.get("codec_type") == kind]
+
+    @property
+    def is_sticker(self) -> bool:
+        """Tell whether WhatsApp sends a picture as a sticker: as nothing else it takes this type."""
+        return self.mime_type == "image/webp"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,8 +81,25 @@ _OFFICE = "application/vnd.openxmlformats-officedocument"
 #: WhatsApp's, unless another source is named: Meta's table of media types as Amazon gives it for its own gateway,
 #: https://docs.aws.amazon.com/social-messaging/latest/userguide/supported-media-types.html
 _WHATSAPP = (
-    _type(Kind.IMAGE, "JPEG or PNG", "image/jpeg", "image/png"),
+    _type(Kind.IMAGE, "JPEG or PNG, or WebP for a sticker", "image/jpeg", "image/png", "image/webp"),
     _size(Kind.IMAGE, 5),
+    Rule(
+        # Both of Meta's own SDK: https://whatsapp.github.io/WhatsApp-Nodejs-SDK/api-reference/types/StickerMediaObject
+        id="sticker-sides",
+        kinds=(Kind.IMAGE,),
+        asks="512 x 512 pixels",
+        holds=lambda file: not file.is_sticker or (file.width, file.height) == (512, 512),
+        found=lambda file: f"{file.width} x {file.height}",
+        advice="set fit to Exact, and width and height to 512",
+    ),
+    Rule(
+        id="sticker-size",
+        kinds=(Kind.IMAGE,),
+        asks="at most 100 kB, or 500 kB where it moves",
+        holds=lambda file: not file.is_sticker or file.size_bytes <= (500_000 if file.frames > 1 else 100_000),
+        found=lambda file: f"{file.size_bytes} bytes in {file.frames} frames",
+        advice="set maxBytes to 100000, or to 500000 for an animation",
+    ),
     Rule(
         # "Images must be 8-bit, RGB or RGBA": https://docs.bizmagnets.ai/whatsapp-channel/supported-media-types
         id="image-colours",
@@ -202,10 +225,10 @@ def _finished(rendered: Rendered, path: Path) -> Finished:
     media_type = by_mime(rendered.mime_type or "")
     if media_type is None:
         raise MediaError(Reason.INVALID_OUTPUT, f"{rendered.name}: nobody knows the type {rendered.mime_type}.")
-    kind, mode, streams = media_type.kind, "", ()
+    kind, mode, frames, streams = media_type.kind, "", 1, ()
     if kind is Kind.IMAGE:
         with open_image(path) as picture:
-            mode = picture.mode
+            mode, frames = picture.mode, int(getattr(picture, "n_frames", 1))
     elif kind is not Kind.DOCUMENT:
         streams = tuple(ffprobe(path, DEMUXERS[media_type.mime])["streams"])
     return Finished(
@@ -215,5 +238,6 @@ def _finished(rendered: Rendered, path: Path) -> Finished:
         width=rendered.width or 0,
         height=rendered.height or 0,
         mode=mode,
+        frames=frames,
         streams=streams,
     )

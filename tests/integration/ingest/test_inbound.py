@@ -14,7 +14,7 @@ import structlog
 import yaml
 from standardwebhooks import Webhook
 
-from media_ingest.inbound import Sources
+from media_ingest.inbound import MAX_BYTES, Sources
 from mediaasset import keys
 from uploading import Api, running_api
 
@@ -158,13 +158,19 @@ async def test_the_window_of_five_minutes(api: Api, age: int, status: int) -> No
         ({"url": URL, "profile": "nothing"}, 422),
         ({"url": URL, "metadata": {"a": 1}}, 422),
         ({"url": URL, "caption": "\ud800"}, 422),
-        (" " * (256 * 1024 + 1), 413),
     ],
 )
 async def test_what_is_signed_but_wrong(api: Api, body: object, status: int) -> None:
     answer = await deliver(api, body)
     assert answer.status_code == status, answer.text
     assert await count(api) == 0
+
+
+@pytest.mark.parametrize(("extra", "status"), [(-1, 201), (0, 201), (1, 413)])
+async def test_the_largest_payload(api: Api, extra: int, status: int) -> None:
+    text = json.dumps({"url": URL})
+    answer = await deliver(api, text + " " * (MAX_BYTES + extra - len(text)))
+    assert answer.status_code == status, answer.text
 
 
 async def test_the_file_is_read_again_when_it_changes(api: Api, tmp_path: Path) -> None:

@@ -16,7 +16,9 @@ from media_ingest.whatsapp.accounts import in_directory
 from media_ingest.whatsapp.webhook import MAX_BYTES
 from mediaasset import keys
 from mediaasset.catalogue import Query
+from mediaasset.objects import ObjectStore
 from mediaasset.spec import MediaAsset
+from mediaasset.store import ObjectInfo
 from messages import APP_SECRET, NUMBER, VERIFY_TOKEN, account, encoded, payload, signature, value
 from uploading import Api, running_api
 
@@ -252,8 +254,12 @@ async def test_a_message_without_its_media_is_recorded_and_the_others_go_on(
 @pytest.mark.parametrize(
     "body",
     [
-        payload(value(messages.TEXT, messages.LOCATION, messages.REACTION)),
-        payload(value(**messages.STATUSES)),
+        *(payload(value(message)) for message in messages.WITHOUT_MEDIA),
+        *(payload(value(**status)) for status in messages.STATUSES),
+        payload(value(*messages.WITHOUT_MEDIA), value(**messages.STATUSES[0])),
+        payload(value(errors=[{"code": 130429, "title": "Rate limit hit"}])),
+        payload(value(**messages.ECHO), field="smb_message_echoes"),
+        payload(value(**messages.HISTORY), field="history"),
         payload(value(messages.IMAGE), field="message_template_status_update"),
         payload(),
         {**payload(value(messages.IMAGE)), "object": "page"},
@@ -274,7 +280,7 @@ async def test_what_is_no_media_is_passed_over(api: Api, body: object) -> None:
 
 
 async def test_every_entry_change_and_message_counts(api: Api) -> None:
-    body = payload(value(messages.IMAGE, messages.TEXT, messages.VIDEO), value(**messages.STATUSES))
+    body = payload(value(messages.IMAGE, messages.WITHOUT_MEDIA[0], messages.VIDEO), value(**messages.STATUSES[0]))
     body["entry"].append(copy.deepcopy(body["entry"][0]))
     body["entry"][-1]["changes"].append({"field": "messages", "value": value(messages.VOICE)})
     # What stands in it twice is one asset.
@@ -314,6 +320,32 @@ async def test_a_delivery_after_the_deletion_makes_none(api: Api) -> None:
     await api.assets.release(await api.assets.get(*asset.key))
     assert await outcomes(api, messages.IMAGE) == {"deleted": 1}
     assert await stored(api) == []
+
+
+async def test_an_asset_that_leaves_while_it_is_delivered_again_is_not_made_again(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asset = await only(api, messages.IMAGE)
+    await api.assets.delete(*asset.key)
+    stat, asked = type(api.store).stat, []
+
+    async def slow(store: ObjectStore, key: str) -> ObjectInfo | None:
+        """Answer as the store does, and let the operator finish before the answer arrives."""
+        asked.append(key)
+        answer = await stat(store, key)
+        if len(asked) == 1:
+            await store.create(keys.tombstone(*asset.key), b"{}")
+            await api.assets.release(await api.assets.get(*asset.key))
+        return answer
+
+    monkeypatch.setattr(type(api.store), "stat", slow)
+    assert await outcomes(api, messages.IMAGE) == {"deleted": 1}
+    again = await api.assets.get(*asset.key)
+    assert again.metadata.uid != asset.metadata.uid
+    assert again.deleted_at is not None
+    assert await stored(api) == []
+    await api.assets.release(again)
+    assert await outcomes(api, messages.IMAGE) == {"deleted": 1}
 
 
 async def test_a_batch_of_a_hundred_needs_no_graph(api: Api) -> None:

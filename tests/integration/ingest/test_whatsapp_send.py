@@ -3,97 +3,35 @@
 import json
 import subprocess
 import sys
-from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 from pydantic import SecretStr
 
-import graph
+from chatting import PHOTO, TO, api_of_account, graph_of_account, ready, send
 from graph import Fault, Graph
 from media_ingest.whatsapp.accounts import Account, in_directory
 from media_ingest.whatsapp.checking import check as check_account
 from media_ingest.whatsapp.graph import Graph as GraphClient
 from mediaasset.media import Kind
 from mediaasset.names import WHATSAPP_MEDIA_ANNOTATION
-from mediaasset.reasons import Reason
-from mediaasset.spec import MediaAsset, MediaAssetSpec, Metadata, ObjectSource, Source
-from mediaasset.status import ConditionType, RenditionStatus, SourceInfo, Status, condition
-from mediaasset.task import RenditionState
-from messages import APP_SECRET, NUMBER, TOKEN, VERIFY_TOKEN, account
-from uploading import Api, running_api
-
-SEND = "/api/whatsapp/support/send/"
-PHOTO = b"\xff\xd8\xff" + bytes(range(256)) * 20000
-TO = "+16505551234"
+from messages import APP_SECRET, NUMBER, TOKEN, VERIFY_TOKEN
+from uploading import Api
 
 
 @pytest.fixture
-def server() -> Any:
-    with graph.serving() as running:
-        running.tokens.add(TOKEN)
-        running.numbers[NUMBER] = "+1 555-078-3881"
-        running.businesses["8856996819413533"] = ["media"]
-        running.app_secret = APP_SECRET
+def server() -> Iterator[Graph]:
+    with graph_of_account() as running:
         yield running
 
 
 @pytest.fixture
 async def api(tmp_path: Path, server: Graph, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Api]:
-    account(tmp_path / "accounts", userID="42", businessAccountID="8856996819413533")
     monkeypatch.setenv("MEDIA_GRAPH_URL", server.url)
-    async with running_api(tmp_path, parts={"accounts": in_directory(tmp_path / "accounts")}) as running:
+    async with api_of_account(tmp_path) as running:
         yield running
-
-
-async def ready(
-    api: Api,
-    *made: tuple[str, str, bytes],
-    kind: Kind = Kind.IMAGE,
-    profile: str = "whatsapp",
-    name: str = "photo",
-    user: str = "42",
-    file_name: str | None = None,
-) -> str:
-    """Make an asset with these renditions: name, type and content."""
-    renditions = []
-    for rendition, mime_type, content in made:
-        key = f"private/shop/{name}/{rendition}"
-        await api.store.create(key, content)
-        renditions.append(
-            RenditionStatus(
-                name=rendition,
-                state=RenditionState.READY,
-                key=key,
-                mime_type=mime_type,
-                size_bytes=len(content),
-                sha256="0" * 64,
-            )
-        )
-    spec = MediaAssetSpec(
-        source=Source(object=ObjectSource(key="uploads/shop/x/y")),
-        profile_name=profile,
-        user_id=user,
-        original_file_name=file_name,
-    )
-    asset = await api.assets.create(MediaAsset(metadata=Metadata(namespace="shop", name=name), spec=spec))
-    now = datetime.now(UTC)
-    conditions = [
-        condition(each, status=True, reason=Reason.READY, message="", generation=1, now=now)
-        for each in (ConditionType.READY, ConditionType.PUBLISHED)
-    ]
-    info = SourceInfo(type=kind, mime_type="image/jpeg", size_bytes=1, sha256="0" * 64)
-    status = Status(observed_generation=1, renditions=tuple(renditions), source_info=info)
-    await api.assets.write_status(asset, status.with_conditions(conditions))
-    return name
-
-
-async def send(api: Api, asset: str, *, user: str = "alice", path: str = SEND, **said: Any) -> httpx2.Response:
-    body = {"to": TO, "media_id": asset, **said}
-    return await api.client.post(path, json=body, headers=api.auth(user))
 
 
 async def test_an_image_goes_up_once_and_out_as_often_as_asked(api: Api, server: Graph) -> None:
@@ -134,13 +72,15 @@ async def test_an_image_goes_up_once_and_out_as_often_as_asked(api: Api, server:
         (Kind.VIDEO, ("mp4", "video/mp4"), {"video": {"caption": "Look"}}),
         (Kind.DOCUMENT, ("original", "application/pdf"), {"document": {"caption": "Look", "filename": "bill.pdf"}}),
         (Kind.AUDIO, ("voice", "audio/ogg"), {"audio": {}}),
+        (Kind.IMAGE, ("sticker", "image/webp"), {"sticker": {}}),
     ],
 )
 async def test_each_type_of_message(
     api: Api, server: Graph, kind: Kind, made: tuple[str, str], sent: dict[str, dict[str, str]]
 ) -> None:
     rendition, mime_type = made
-    asset = await ready(api, (rendition, mime_type, b"content"), kind=kind, file_name="bill.pdf")
+    profile = "whatsapp-sticker" if rendition == "sticker" else "whatsapp"
+    asset = await ready(api, (rendition, mime_type, b"content"), kind=kind, profile=profile, file_name="bill.pdf")
     ((name, members),) = sent.items()
     answer = await send(api, asset, **({"caption": "Look"} if "caption" in members else {}), rendition=rendition)
     assert answer.status_code == 200, answer.text
@@ -149,10 +89,57 @@ async def test_each_type_of_message(
     assert {key: value for key, value in message[name].items() if key != "id"} == members
 
 
-async def test_a_sound_has_no_caption(api: Api, server: Graph) -> None:
-    asset = await ready(api, ("mp3", "audio/mpeg", b"content"), kind=Kind.AUDIO)
-    answer = await send(api, asset, caption="Listen")
-    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "caption")
+TEMPLATE: dict[str, Any] = {
+    "name": "invoice_ready",
+    "language": "en_US",
+    "components": [{"type": "body", "parameters": [{"type": "text", "text": "Kerry"}]}],
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "rendition", "header"),
+    [
+        (Kind.IMAGE, ("large", "image/jpeg"), {"type": "image", "image": {}}),
+        (Kind.VIDEO, ("mp4", "video/mp4"), {"type": "video", "video": {}}),
+        (Kind.DOCUMENT, ("original", "application/pdf"), {"type": "document", "document": {"filename": "bill.pdf"}}),
+    ],
+)
+async def test_a_template_has_the_asset_as_its_header(
+    api: Api, server: Graph, kind: Kind, rendition: tuple[str, str], header: dict[str, Any]
+) -> None:
+    asset = await ready(api, (*rendition, b"content"), kind=kind, file_name="bill.pdf")
+    answer = await send(api, asset, template=TEMPLATE)
+    assert (answer.status_code, answer.json()["type"]) == (200, "template"), answer.text
+    ((media_id, _),) = server.uploaded.items()
+    (message,) = server.sent
+    header[header["type"]]["id"] = media_id
+    assert (message["type"], message["template"]) == (
+        "template",
+        {
+            "name": "invoice_ready",
+            "language": {"code": "en_US"},
+            "components": [{"type": "header", "parameters": [header]}, *TEMPLATE["components"]],
+        },
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "rendition", "said", "field"),
+    [
+        (Kind.AUDIO, ("mp3", "audio/mpeg"), {"template": TEMPLATE}, "template"),
+        (Kind.AUDIO, ("mp3", "audio/mpeg"), {"caption": "Listen"}, "caption"),
+        (Kind.IMAGE, ("sticker", "image/webp"), {"template": TEMPLATE}, "template"),
+        (Kind.IMAGE, ("sticker", "image/webp"), {"caption": "Look"}, "caption"),
+        (Kind.IMAGE, ("large", "image/jpeg"), {"template": TEMPLATE, "caption": "Look"}, "caption"),
+    ],
+)
+async def test_what_a_message_of_this_type_cannot_have(
+    api: Api, server: Graph, *, kind: Kind, rendition: tuple[str, str], said: dict[str, Any], field: str
+) -> None:
+    profile = "whatsapp-sticker" if rendition[0] == "sticker" else "whatsapp"
+    asset = await ready(api, (*rendition, b"content"), kind=kind, profile=profile)
+    answer = await send(api, asset, **said)
+    assert (answer.status_code, [error["field"] for error in answer.json()["errors"]]) == (422, [field])
     assert server.asked == []
 
 
@@ -177,37 +164,80 @@ async def test_a_note_that_somebody_wrote_over(api: Api, server: Graph, note: st
     assert server.steps() == ["upload", "message"]
 
 
+ACCOUNT, BUSY, REFUSED, DOWN, OPEN = (
+    (502, "whatsapp-account", None),
+    (429, "whatsapp-busy", "60"),
+    (422, "whatsapp-refused", None),
+    (503, "whatsapp-unavailable", "5"),
+    (504, "whatsapp-unknown", None),
+)
+#: What Graph answers, and what a client is told: status, problem, Retry-After.
 FAULTS = [
-    (Fault(status=401, code=190, message=f"Error validating access token {TOKEN}"), (502, "whatsapp-account", None)),
-    (Fault(status=403, code=131005), (502, "whatsapp-account", None)),
+    (Fault(status=401, code=190, message=f"Error validating access token {TOKEN}"), ACCOUNT),
+    (Fault(status=401, code=0), ACCOUNT),
+    (Fault(status=403, code=131005), ACCOUNT),
+    (Fault(status=403, code=10), ACCOUNT),
+    # Graph has an odd status for it.
+    (Fault(status=500, code=3), ACCOUNT),
+    (Fault(status=403, code=368), ACCOUNT),
+    (Fault(status=403, code=131031), ACCOUNT),
+    (Fault(status=400, code=131042), ACCOUNT),
+    (Fault(status=400, code=133010), ACCOUNT),
+    (Fault(status=401), ACCOUNT),
     (Fault(status=400, code=131056), (429, "whatsapp-busy", "6")),
-    (Fault(status=400, code=130429), (429, "whatsapp-busy", "60")),
+    (Fault(status=400, code=130429), BUSY),
+    (Fault(status=429), BUSY),
     (Fault(status=400, code=80007, headers={"Retry-After": "33"}), (429, "whatsapp-busy", "33")),
-    (Fault(status=400, code=131053), (422, "whatsapp-refused", None)),
-    (Fault(status=400, code=131026), (422, "whatsapp-refused", None)),
-    (Fault(status=400, code=131047), (422, "whatsapp-refused", None)),
-    (Fault(status=500, code=131000), (503, "whatsapp-unavailable", "5")),
-    (Fault(status=503), (503, "whatsapp-unavailable", "5")),
-    (Fault(status=302), (422, "whatsapp-refused", None)),
+    (Fault(status=400, code=4, headers={"Retry-After": "soon"}), BUSY),
+    (Fault(status=400, code=100), REFUSED),
+    (Fault(status=400, code=131053), REFUSED),
+    (Fault(status=400, code=131026), REFUSED),
+    (Fault(status=400, code=131047), REFUSED),
+    (Fault(status=403, code=130497), REFUSED),
+    (Fault(status=400, code=132001), REFUSED),
+    (Fault(status=302), REFUSED),
+    (Fault(status=500, code=131000), DOWN),
+    (Fault(status=500, code=1), DOWN),
+    (Fault(status=500, code=131057), DOWN),
 ]
 
 
-@pytest.mark.parametrize(("fault", "expected"), FAULTS)
+@pytest.mark.parametrize(("fault", "expected"), FAULTS, ids=lambda item: f"{item.code}" if item in FAULTS else None)
 @pytest.mark.parametrize("step", ["upload", "message"])
 async def test_what_errors_of_graph_mean(
     api: Api, server: Graph, step: str, fault: Fault, expected: tuple[int, str, str | None]
 ) -> None:
-    status, slug, retry = expected
+    await check_refusal(api, server, step, fault, expected)
+
+
+@pytest.mark.parametrize(("step", "expected"), [("upload", DOWN), ("message", OPEN)])
+async def test_an_error_of_somebody_in_between_may_hide_that_it_was_sent(
+    api: Api, server: Graph, step: str, expected: tuple[int, str, str | None]
+) -> None:
+    await check_refusal(api, server, step, Fault(status=502), expected)
+
+
+async def check_refusal(
+    api: Api, server: Graph, step: str, fault: Fault, expected: tuple[int, str, str | None]
+) -> None:
     asset = await ready(api, ("large", "image/jpeg", PHOTO))
     server.faults[step] += [fault]
     answer = await send(api, asset)
-    assert answer.status_code == status, answer.text
     problem = answer.json()
-    assert problem["type"] == f"urn:media-operator:problem:{slug}"
+    told = answer.status_code, problem["type"].rpartition(":")[2], answer.headers.get("Retry-After")
+    assert told == expected, answer.text
     assert problem.get("code") == fault.code
-    assert answer.headers.get("Retry-After") == retry
     assert TOKEN not in answer.text
     assert server.sent == []
+
+
+async def test_the_day_after_their_last_message_a_template_is_advised(api: Api, server: Graph) -> None:
+    asset = await ready(api, ("large", "image/jpeg", PHOTO))
+    server.faults["message"] += [Fault(status=400, code=131047, message="Re-engagement message")]
+    assert (await send(api, asset)).json()["detail"] == (
+        "Graph answered 400 (code 131047): Re-engagement message."
+        " Their last message is more than 24 hours old: send a template."
+    )
 
 
 async def test_a_graph_that_cannot_be_reached(api: Api, server: Graph) -> None:
@@ -233,9 +263,14 @@ async def test_a_rendition_that_is_gone_is_not_half_sent(api: Api, server: Graph
         ({"caption": "a" * 1025}, "caption"),
         ({"rendition": "../x"}, "rendition"),
         ({"template": "x"}, "template"),
+        ({"template": {**TEMPLATE, "name": "Not Approved"}}, "template"),
+        ({"template": {**TEMPLATE, "language": "English"}}, "template"),
+        ({"template": {**TEMPLATE, "components": [{"type": "HEADER", "parameters": []}]}}, "template"),
+        ({"template": {**TEMPLATE, "components": [7]}}, "template"),
+        ({"text": "x"}, "text"),
     ],
 )
-async def test_orders_that_cannot_be(api: Api, server: Graph, said: dict[str, str], field: str) -> None:
+async def test_orders_that_cannot_be(api: Api, server: Graph, said: dict[str, Any], field: str) -> None:
     asset = await ready(api, ("large", "image/jpeg", PHOTO))
     answer = await send(api, asset, **said)
     assert (answer.status_code, [error["field"] for error in answer.json()["errors"]]) == (422, [field])

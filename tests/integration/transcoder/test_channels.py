@@ -69,6 +69,30 @@ def test_a_picture_that_is_too_small_for_a_catalogue_fails_with_the_rule(bench: 
     assert bench.objects("media/") == []
 
 
+def test_a_sticker_of_what_compresses_badly(bench: Bench, tmp_path: Path) -> None:
+    ended = bench.run(with_profile(bench.put(noise(tmp_path / "a.jpg", 900, 400)), "whatsapp-sticker"))
+    assert ended.code == 0, ended.log
+    path = bench.published("sticker")
+    assert path.stat().st_size <= 100_000
+    with Image.open(path) as picture:
+        assert (picture.format, picture.size, picture.mode) == ("WEBP", (512, 512), "RGBA")
+        # Above and below it is transparent.
+        assert [picture.getpixel(at)[3] for at in ((256, 5), (256, 256), (256, 506))] == [0, 255, 0]  # type: ignore[index]
+    assert {each.name: each.state for each in bench.result().renditions}["animated"] is RenditionState.SKIPPED
+
+
+def test_a_sticker_that_moves(bench: Bench, tmp_path: Path) -> None:
+    frames = [Image.effect_noise((300, 300), 90).convert("RGB") for _ in range(4)]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:], duration=100, loop=0)
+    ended = bench.run(with_profile(bench.put(tmp_path / "a.gif"), "whatsapp-sticker"))
+    assert ended.code == 0, ended.log
+    for name, count, most in (("animated", 4, 500_000), ("sticker", 1, 100_000)):
+        path = bench.published(name)
+        assert path.stat().st_size <= most
+        with Image.open(path) as picture:
+            assert (picture.size, getattr(picture, "n_frames", 1)) == ((512, 512), count)
+
+
 @pytest.mark.parametrize(
     "options", [("-c:v", "libx264", "-pix_fmt", "yuv420p", "-bf", "2", "-c:a", "aac"), ("-c:v", "mpeg4")]
 )

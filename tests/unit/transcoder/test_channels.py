@@ -29,6 +29,16 @@ def picture(mode: str = "RGB", size: tuple[int, int] = (600, 500), kind: str = "
     return make
 
 
+def sticker(frames: int = 1, size: tuple[int, int] = (512, 512), grow: int = 0) -> Make:
+    def make(path: Path) -> Rendered:
+        pictures = [Image.new("RGBA", size, (0, 90, 80 * shade, 128)) for shade in range(frames)]
+        pictures[0].save(path, "WEBP", save_all=True, append_images=pictures[1:])
+        padded(path, grow)
+        return Rendered(name="x", file="x", mime_type="image/webp", width=size[0], height=size[1])
+
+    return make
+
+
 def padded(path: Path, size: int) -> None:
     """Lengthen a file, without writing what is added."""
     if size:
@@ -76,6 +86,8 @@ KEPT: list[tuple[Channel, Make]] = [
     (WHATSAPP, picture()),
     (WHATSAPP, picture("RGBA", kind="PNG")),
     (WHATSAPP, picture(size=(20, 20), grow=5_000_000)),
+    (WHATSAPP, sticker(grow=100_000)),
+    (WHATSAPP, sticker(frames=3, grow=500_000)),
     (WHATSAPP, film(*MAIN)),
     (WHATSAPP, film(*MAIN, sounds=0)),
     (WHATSAPP, film("-c:v", "libx264", "-profile:v", "high", "-bf", "0")),
@@ -89,7 +101,10 @@ KEPT: list[tuple[Channel, Make]] = [
 ]
 
 BROKEN: list[tuple[Channel, Make, set[str]]] = [
-    (WHATSAPP, picture(kind="WEBP"), {"image-type"}),
+    (WHATSAPP, picture(kind="GIF"), {"image-type", "image-colours"}),
+    (WHATSAPP, sticker(grow=100_001), {"sticker-size"}),
+    (WHATSAPP, sticker(frames=3, grow=500_001), {"sticker-size"}),
+    (WHATSAPP, sticker(size=(512, 511)), {"sticker-sides"}),
     (WHATSAPP, picture(grow=5_000_001), {"image-size"}),
     (WHATSAPP, picture("CMYK"), {"image-colours"}),
     (WHATSAPP, picture("I;16", kind="PNG"), {"image-colours"}),
@@ -110,7 +125,8 @@ BROKEN: list[tuple[Channel, Make, set[str]]] = [
     (CATALOG, film(grow=200_000_001), {"video-size"}),
     (CATALOG, document(PDF, 10), {"type"}),
     # All at once.
-    (WHATSAPP, picture("L", kind="WEBP", grow=6_000_000), {"image-type", "image-size"}),
+    (WHATSAPP, picture("L", kind="GIF", grow=6_000_000), {"image-type", "image-size", "image-colours"}),
+    (WHATSAPP, picture(kind="WEBP", grow=6_000_000), {"image-size", "sticker-sides", "sticker-size"}),
     (CATALOG, picture(size=(10, 10), kind="WEBP", grow=9_000_000), {"image-type", "image-size", "image-sides"}),
 ]
 

@@ -7,11 +7,11 @@ from starlette.endpoints import HTTPEndpoint
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from media_ingest import delivered
+from media_ingest import delivered, intake
 from media_ingest.auth import Scope, authorize
 from media_ingest.errors import Problem, Slug, from_validation
 from media_ingest.service import service_of
-from media_ingest.whatsapp import checking, sending, webhook
+from media_ingest.whatsapp import checking, once, sending, webhook
 from media_ingest.whatsapp.accounts import Account, Accounts
 from media_ingest.whatsapp.graph import Graph
 
@@ -51,16 +51,18 @@ class Send(HTTPEndpoint):
     """Messages that go out."""
 
     async def post(self, request: Request) -> Response:
-        """Send an asset."""
+        """Send an asset; with an Idempotency-Key once, however often it is asked for."""
         service, whatsapp = service_of(request), _of(request)
         token = authorize(request, service.tokens, Scope.WRITE)
+        key = intake.idempotency_key(request.headers.get("Idempotency-Key"))
         account = await sending.account_of(whatsapp.accounts, token, _name(request))
         payload = delivered.parse(await delivered.read_payload(request, _MAX_ORDER_BYTES))
         try:
             order = sending.Order.model_validate(payload)
         except ValidationError as error:
             raise from_validation(error, {}) from error
-        return JSONResponse(await sending.send(service, whatsapp.graph, account, token, order))
+        sent = await once.send(service, whatsapp.graph, account, token, order, key=key)
+        return JSONResponse(sent.answer, headers={"Idempotency-Replayed": "true"} if sent.replayed else None)
 
 
 class Check(HTTPEndpoint):

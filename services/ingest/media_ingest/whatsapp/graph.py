@@ -17,14 +17,24 @@ from media_ingest.errors import Problem, Slug
 from media_ingest.whatsapp.accounts import Account
 from mediaasset.reasons import MediaError, Reason
 
-# Codes of Graph's errors. https://developers.facebook.com/documentation/business-messaging/whatsapp/support/error-codes
+#: What a code of Graph's errors means for who wanted to send; whatever is not here is refused for what was sent.
+#: https://developers.facebook.com/documentation/business-messaging/whatsapp/support/error-codes
+_MEANING: Mapping[int, Slug] = {
+    # The token is not valid, or lacks a permission: 200 to 299 are single ones.
+    **dict.fromkeys((0, 190, 3, 10, *range(200, 300), 131005), Slug.WHATSAPP_ACCOUNT),
+    # The number or its business: gone, blocked for a policy, locked, unpaid, its name, certificate or registration.
+    **dict.fromkeys((33, 368, 131031, 131042, 131037, 131045, 133010), Slug.WHATSAPP_ACCOUNT),
+    # Limits of rate: of the app, the business, the number (its throughput, complaints about it), and a pair of numbers.
+    **dict.fromkeys((4, 80007, 130429, 131048, 131056), Slug.WHATSAPP_BUSY),
+    # Meta itself: unknown, unavailable, in maintenance.
+    **dict.fromkeys((1, 2, 131000, 131016, 131057, 133004), Slug.WHATSAPP_UNAVAILABLE),
+}
 _INVALID_TOKEN = {0, 190}
-#: The token lacks a permission; 200 to 299 are those of single permissions.
-_DENIED = {3, 10, *range(200, 300), 131005}
-#: Limits of rate: of the app, the business, the number, and of one pair of numbers.
-_BUSY = {4, 80007, 130429, 131048, 131056}
-#: What Meta says of itself: unknown, unavailable.
-_DOWN = {1, 2, 131000, 131016}
+#: What Graph's own words leave out.
+_ADVICE = {
+    131047: "Their last message is more than 24 hours old: send a template.",
+    131026: "The number may not be on WhatsApp.",
+}
 #: The media: their id is not known (any more), or they could not be read.
 MEDIA_CODES = frozenset({100, 131009, 131052, 131053})
 
@@ -33,36 +43,64 @@ _BUSY_SECONDS, _PAIR_SECONDS, _PAIR_CODE = 60, 6, 131056
 #: Seconds. Graph answers an upload once it has looked at the file.
 _TIMEOUT = httpx2.Timeout(30, read=60)
 _WORDS = 300
+#: With these errors no request has left.
+_UNSENT = (
+    httpx2.ConnectError,
+    httpx2.ConnectTimeout,
+    httpx2.UnsupportedProtocol,
+    httpx2.InvalidURL,
+    UnicodeEncodeError,
+)
 _SECRET = re.compile(r"(access_token=|Bearer |appsecret_proof=)\S+|\bEAA[A-Za-z0-9]+")
 
 
 class GraphError(Exception):
-    """Graph refused, or did not answer (status 0); the text holds its own words, without tokens."""
+    """Graph refused, or did not answer (status 0); the text holds its own words, without tokens.
 
-    def __init__(self, text: str, *, status: int = 0, code: int | None = None, retry_after: int | None = None) -> None:
+    is_open: Graph got the request, or may have, and did not say what became of it.
+    """
+
+    def __init__(
+        self,
+        text: str,
+        *,
+        status: int = 0,
+        code: int | None = None,
+        retry_after: int | None = None,
+        is_open: bool = False,
+    ) -> None:
         """Take what the answer says."""
         super().__init__(text)
-        self.status, self.code, self.retry_after = status, code, retry_after
-
-    @property
-    def is_of_token(self) -> bool:
-        """Tell whether the token is not valid."""
-        return self.code in _INVALID_TOKEN or (self.code is None and self.status == HTTPStatus.UNAUTHORIZED)
+        self.status, self.code, self.retry_after, self.is_open = status, code, retry_after, is_open
 
     def to_problem(self, account: str) -> Problem:
         """Return what it means for who wanted to send. Codes go before the status, which is 400 for nearly all."""
+        slug = self._slug()
         known: dict[str, Any] = {} if self.code is None else {"code": self.code}
-        if self.is_of_token:
-            text = f"{self} Put a valid token into the Secret of the account {account}: media whatsapp check {account}"
-            return Problem(Slug.WHATSAPP_ACCOUNT, text, **known)
-        if self.code in _BUSY or self.status == HTTPStatus.TOO_MANY_REQUESTS:
+        text, headers = str(self), {}
+        if slug is Slug.WHATSAPP_ACCOUNT:
+            what = "Put a valid token into the Secret of" if self._is_of_token() else "Meta's dashboard says more of"
+            text = f"{text} {what} the account {account}: media whatsapp check {account}"
+        elif slug is Slug.WHATSAPP_BUSY:
             seconds = self.retry_after or (_PAIR_SECONDS if self.code == _PAIR_CODE else _BUSY_SECONDS)
-            return Problem(Slug.WHATSAPP_BUSY, str(self), headers={"Retry-After": str(seconds)}, **known)
-        if self.code in _DOWN or not self.status or self.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            return Problem(Slug.WHATSAPP_UNAVAILABLE, str(self), **known)
-        if self.code in _DENIED or (self.code is None and self.status == HTTPStatus.FORBIDDEN):
-            return Problem(Slug.WHATSAPP_ACCOUNT, f"{self} The token of the account lacks a permission.", **known)
-        return Problem(Slug.WHATSAPP_REFUSED, str(self), **known)
+            headers["Retry-After"] = str(seconds)
+        elif self.code in _ADVICE:
+            text = f"{text} {_ADVICE[self.code]}"
+        return Problem(slug, text, headers=headers, **known)
+
+    def _is_of_token(self) -> bool:
+        return self.code in _INVALID_TOKEN or (self.code is None and self.status == HTTPStatus.UNAUTHORIZED)
+
+    def _slug(self) -> Slug:
+        if self.code is not None and self.code in _MEANING:
+            return _MEANING[self.code]
+        if not self.status or self.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            return Slug.WHATSAPP_UNAVAILABLE
+        if self.status == HTTPStatus.TOO_MANY_REQUESTS:
+            return Slug.WHATSAPP_BUSY
+        if self.code is None and self.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+            return Slug.WHATSAPP_ACCOUNT
+        return Slug.WHATSAPP_REFUSED
 
 
 class Graph:
@@ -134,7 +172,7 @@ class Graph:
                 answer = await client.request(method, f"{self._url}/{path}", headers=headers, **request)
         except (httpx2.HTTPError, httpx2.InvalidURL, UnicodeEncodeError) as error:
             message = f"Graph cannot be reached: {type(error).__name__}."
-            raise GraphError(message) from error
+            raise GraphError(message, is_open=not isinstance(error, _UNSENT)) from error
         try:
             body = answer.json()
         except ValueError:
@@ -155,11 +193,14 @@ def _error(answer: httpx2.Response, body: Mapping[str, Any]) -> GraphError:
     words = " ".join(_SECRET.sub("…", words).split())[:_WORDS].rstrip(".")
     text = f"Graph answered {answer.status_code}" + (f" (code {code})" if code is not None else "")
     retry = answer.headers.get("Retry-After", "")
+    # An error without a code is that of somebody between us and Graph.
+    is_open = code is None and (answer.is_success or answer.is_server_error)
     return GraphError(
         f"{text}: {words}." if words else f"{text}.",
         status=answer.status_code,
         code=code,
         retry_after=int(retry) if re.fullmatch(r"[0-9]{1,5}", retry) else None,
+        is_open=is_open,
     )
 
 

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from media_ingest.auth import Token
-from media_ingest.errors import Problem, Slug
+from media_ingest.errors import KINDS, Problem, Slug, invalid
 from media_ingest.service import Service
 from media_ingest.whatsapp.accounts import Account, Accounts
 from media_ingest.whatsapp.graph import MEDIA_CODES, Graph, GraphError
@@ -24,6 +24,31 @@ _KEPT = timedelta(days=29)
 #: What a caption of WhatsApp may hold, and which messages have one.
 CAPTION_LENGTH = 1024
 _WITH_CAPTION = frozenset({"image", "video", "document"})
+#: Messages of these types can be the header of a template.
+_HEADERS = _WITH_CAPTION
+#: What a picture of this type is sent as; the others are images.
+_STICKER = "image/webp"
+
+
+def _no_header(component: dict[str, Any]) -> dict[str, Any]:
+    if str(component.get("type")).lower() == "header":
+        message = "the header is the asset itself: name the other components"
+        raise ValueError(message)
+    return component
+
+
+class Template(BaseModel):
+    """A template that Meta approved, whose header the asset becomes.
+
+    components are those for the body and the buttons, in the words of Meta, which checks them:
+    https://developers.facebook.com/docs/whatsapp/api/messages/message-templates/media-message-templates/
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,512}$")]
+    language: Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}(_[A-Za-z]{2,4})?$")]
+    components: Annotated[tuple[Annotated[dict[str, Any], AfterValidator(_no_header)], ...], Field(max_length=16)] = ()
 
 
 class Order(BaseModel):
@@ -35,6 +60,7 @@ class Order(BaseModel):
     media_id: Annotated[str, StringConstraints(min_length=1, max_length=253)]
     caption: Annotated[str, StringConstraints(min_length=1, max_length=CAPTION_LENGTH)] | None = None
     rendition: Annotated[str, StringConstraints(pattern=RENDITION_NAME)] | None = None
+    template: Template | None = None
 
 
 async def account_of(accounts: Accounts, token: Token, name: str) -> Account:
@@ -51,27 +77,25 @@ async def account_of(accounts: Accounts, token: Token, name: str) -> Account:
 async def send(service: Service, graph: Graph, account: Account, token: Token, order: Order) -> dict[str, Any]:
     """Send an asset; return the answer for it.
 
-    Raises Problem: not-found, asset-not-ready, not-sendable, invalid-field for a caption where there can be none, and
-    those of GraphError.
+    Raises Problem: not-found, asset-not-ready, not-sendable, invalid-field for what a message of this type cannot have,
+    whatsapp-unknown when Graph may have sent it, and those of GraphError when it has not.
     """
     asset = await service.find(token, order.media_id)
     rendition = await _rendition(service, asset, order.rendition)
     kind = _message_type(rendition)
-    if order.caption and kind not in _WITH_CAPTION:
-        detail = f"a message of the type {kind} has no caption"
-        raise Problem(Slug.INVALID_FIELD, f"caption: {detail}.", errors=[{"field": "caption", "detail": detail}])
+    _check(order, kind)
     try:
         media_id = _given(asset, account, rendition)
         is_new = media_id is None
         media_id = media_id or await _give(service, graph, account, asset, rendition)
         try:
-            sent = await graph.send(account, _message(order, kind, media_id, asset))
+            sent = await _send(graph, account, _message(order, kind, media_id, asset))
         except GraphError as error:
             if is_new or error.code not in MEDIA_CODES:
                 raise
             # Graph knows the media no longer, or not for this number.
             media_id = await _give(service, graph, account, asset, rendition)
-            sent = await graph.send(account, _message(order, kind, media_id, asset))
+            sent = await _send(graph, account, _message(order, kind, media_id, asset))
     except GraphError as error:
         raise error.to_problem(account.name) from error
     contact, message = _first(sent, "contacts"), _first(sent, "messages")
@@ -79,10 +103,29 @@ async def send(service: Service, graph: Graph, account: Account, token: Token, o
         "message_id": message.get("id"),
         "to": contact.get("wa_id") or order.to,
         "account": account.name,
-        "type": kind,
+        "type": "template" if order.template else kind,
         "media_id": asset.metadata.name,
         "rendition": rendition.name,
     }
+
+
+def _check(order: Order, kind: str) -> None:
+    """Refuse what a message of this type cannot have; raises Problem invalid-field."""
+    if order.caption and order.template:
+        raise invalid({"caption": "a template has its own texts"})
+    if order.caption and kind not in _WITH_CAPTION:
+        raise invalid({"caption": f"a message of the type {kind} has no caption"})
+    if order.template and kind not in _HEADERS:
+        raise invalid({"template": f"the header of a template cannot be of the type {kind}"})
+
+
+async def _send(graph: Graph, account: Account, message: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        return await graph.send(account, message)
+    except GraphError as error:
+        if error.is_open:
+            raise Problem(Slug.WHATSAPP_UNKNOWN, f"{error} {KINDS[Slug.WHATSAPP_UNKNOWN].detail}") from error
+        raise
 
 
 async def _rendition(service: Service, asset: MediaAsset, wanted: str | None) -> RenditionStatus:
@@ -108,14 +151,24 @@ async def _rendition(service: Service, asset: MediaAsset, wanted: str | None) ->
 
 def _message_type(rendition: RenditionStatus) -> str:
     kind = (rendition.mime_type or "").partition("/")[0]
+    if rendition.mime_type == _STICKER:
+        return "sticker"
     return kind if kind in ("image", "video", "audio") else "document"
 
 
 def _message(order: Order, kind: str, media_id: str, asset: MediaAsset) -> dict[str, Any]:
-    media = {"id": media_id, "caption": order.caption, "filename": None}
+    said = {"id": media_id, "caption": order.caption, "filename": None}
     if kind == "document":
-        media["filename"] = asset.spec.original_file_name
-    return {"to": order.to, "type": kind, kind: {key: value for key, value in media.items() if value is not None}}
+        said["filename"] = asset.spec.original_file_name
+    media = {"type": kind, kind: {key: value for key, value in said.items() if value is not None}}
+    if order.template is None:
+        return {"to": order.to, **media}
+    template = {
+        "name": order.template.name,
+        "language": {"code": order.template.language},
+        "components": [{"type": "header", "parameters": [media]}, *order.template.components],
+    }
+    return {"to": order.to, "type": "template", "template": template}
 
 
 def _given(asset: MediaAsset, account: Account, rendition: RenditionStatus) -> str | None:
