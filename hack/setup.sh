@@ -3,7 +3,8 @@
 #
 #   hack/setup.sh uv     uv alone
 #   hack/setup.sh demo   what standalone and the command line need
-#   hack/setup.sh test   everything, exactly as locked, nginx, which the gateway is, Redis, scanners, and a browser with hls.js
+#   hack/setup.sh test   everything, exactly as locked, nginx, which the gateway is, Redis, scanners, a browser
+#                        with hls.js, Node, and the clients of tests/clients
 #
 # Quick when nothing is missing. What it installs goes into .tools and .venv, except that root on Debian uses apt-get.
 set -euo pipefail
@@ -80,11 +81,28 @@ ensure_browser() {
   [ -e "$package/package/dist/hls.min.js" ] && return
   say "installing $HLSJS into .tools"
   mkdir -p "$package"
-  # npm of the machine, or one from PyPI: either reads the settings of the machine.
-  local npm=(npm)
-  have npm || npm=(uv tool run --quiet --from "$NPM" npm)
-  "${npm[@]}" pack --silent --pack-destination "$package" "$HLSJS" >/dev/null
+  npm pack --silent --pack-destination "$package" "$HLSJS" >/dev/null
   tar -xzf "$package"/*.tgz -C "$package"
+}
+
+# Node of the machine, or one from PyPI: the npm of either reads the settings of the machine.
+ensure_node() {
+  have node && have npm && return
+  say "installing $NODE into .tools"
+  UV_TOOL_DIR=$PWD/.tools/tools UV_TOOL_BIN_DIR=$PWD/.tools/bin uv tool install --quiet --force "$NODE"
+  hash -r
+  have node && have npm || die "Node is needed to test with tus-js-client. Run: sudo apt-get install nodejs npm"
+}
+
+# Clients of others that the tests upload with.
+ensure_clients() {
+  local clients=.tools/clients
+  cmp -s tests/clients/package-lock.json "$clients/package-lock.json" && [ -e "$clients/node_modules/.package-lock.json" ] && return
+  say "installing what tests/clients/package.json names into .tools"
+  rm -rf "$clients"
+  mkdir -p "$clients"
+  cp tests/clients/package.json tests/clients/package-lock.json "$clients"
+  (cd "$clients" && npm ci --silent --ignore-scripts --no-audit --no-fund)
 }
 
 case "${1:-}" in

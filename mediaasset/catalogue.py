@@ -10,6 +10,7 @@ from typing import Self
 from mediaasset.media import Kind
 from mediaasset.spec import MediaAsset, Visibility
 from mediaasset.status import ConditionType
+from mediaasset.task import RenditionState
 
 
 class State(StrEnum):
@@ -98,13 +99,28 @@ class Stats:
 
 
 def state_of(asset: MediaAsset) -> State:
-    """Return how far an asset is; what was said about an older generation or request counts as processing."""
-    if asset.status.observed_generation == asset.metadata.generation and not asset.wants_reprocess:
+    """Return how far an asset is.
+
+    What was said about an older generation counts as processing, unless what changed since then needs no work.
+    """
+    is_seen = asset.status.observed_generation == asset.metadata.generation
+    if not asset.wants_reprocess and (is_seen or _needs_no_work(asset)):
         if asset.status.is_true(ConditionType.READY):
             return State.READY
         if asset.status.is_true(ConditionType.STALLED):
             return State.FAILED
     return State.PROCESSING
+
+
+def _needs_no_work(asset: MediaAsset) -> bool:
+    """Tell whether the renditions that there are, and where they lie, are what is asked for."""
+    if asset.status.request_hash != asset.spec.request_hash:
+        return False
+    has_url = {item.url is not None for item in asset.status.renditions if item.state is RenditionState.READY}
+    if asset.spec.visibility is Visibility.PRIVATE:
+        return True not in has_url
+    # Whether a document of a public asset is public, its profile says.
+    return False not in has_url or type_of(asset) is Kind.DOCUMENT
 
 
 def type_of(asset: MediaAsset) -> Kind | None:
@@ -126,7 +142,7 @@ def size_of(asset: MediaAsset) -> int | None:
 
 def facts_of(asset: MediaAsset) -> Facts:
     """Return what of an asset a Query looks at."""
-    spec, created = asset.spec, asset.metadata.creation_timestamp
+    spec, created = asset.spec, asset.created_at
     texts = (spec.original_file_name, spec.alt_text, spec.caption)
     return Facts(
         name=asset.metadata.name,

@@ -31,6 +31,7 @@ from mediaasset.names import (
     API_VERSION,
     ASSET_KIND,
     ASSET_PLURAL,
+    CREATED_ANNOTATION,
     DEFAULT_PROFILE_ANNOTATION,
     FINALIZER,
     PROFILE_PLURAL,
@@ -101,6 +102,7 @@ class KubernetesAssets:
         """Create the resource."""
         namespace, name = asset.key
         metadata = asset.metadata.to_dict()
+        annotations = {**asset.metadata.annotations, CREATED_ANNOTATION: datetime.now(UTC).isoformat()}
         body = {
             "apiVersion": API_VERSION,
             "kind": ASSET_KIND,
@@ -108,7 +110,8 @@ class KubernetesAssets:
                 "name": name,
                 "namespace": namespace,
                 "finalizers": [FINALIZER],
-                **{part: metadata[part] for part in ("annotations", "labels") if metadata[part]},
+                "annotations": annotations,
+                **({"labels": metadata["labels"]} if metadata["labels"] else {}),
             },
             "spec": asset.spec.to_dict(),
         }

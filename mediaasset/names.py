@@ -20,6 +20,8 @@ FINALIZER = f"{GROUP}/objects"
 DEFAULT_PROFILE_ANNOTATION = f"{GROUP}/is-default-profile"
 #: On a MediaAsset: any new value asks for one more attempt; recorded in status.lastHandledReprocess.
 REPROCESS_ANNOTATION = f"{GROUP}/reprocess-requested-at"
+#: On a MediaAsset: when it was created, finer than creationTimestamp; of two in one second it says which is newer.
+CREATED_ANNOTATION = f"{GROUP}/created-at"
 #: On a MediaAsset: the name of the user in the token that created it, for display.
 USER_NAME_ANNOTATION = f"{GROUP}/user-name"
 #: On a MediaAsset: what two uploads with the same Idempotency-Key must have in common.

@@ -16,7 +16,14 @@ from pydantic.alias_generators import to_camel
 
 from mediaasset import keys
 from mediaasset.media import Kind
-from mediaasset.names import API_VERSION, ASSET_KIND, FINALIZER, PROFILE_KIND, REPROCESS_ANNOTATION
+from mediaasset.names import (
+    API_VERSION,
+    ASSET_KIND,
+    CREATED_ANNOTATION,
+    FINALIZER,
+    PROFILE_KIND,
+    REPROCESS_ANNOTATION,
+)
 from mediaasset.reasons import Reason
 from mediaasset.status import ConditionType, Status
 from mediaasset.task import INDEX, Channel, Codec, Fit, Format
@@ -27,6 +34,8 @@ SHA256 = r"^[0-9a-f]{64}$"
 #: What WhatsApp announces: the id of media, and their SHA-256 in hexadecimal or base64.
 MEDIA_ID = r"^[A-Za-z0-9_-]{1,128}$"
 ANNOUNCED_SHA256 = r"^([0-9a-fA-F]{64}|[A-Za-z0-9+/_-]{43}=?)$"
+
+_ALMOST_A_SECOND = timedelta(microseconds=999_999)
 
 #: Kinds and formats that belong together.
 FORMATS: Mapping[Kind, frozenset[Format]] = {
@@ -220,6 +229,11 @@ class MediaAssetSpec(Model):
     deletion_policy: DeletionPolicy = DeletionPolicy.DELETE
     suspend: bool = False
 
+    @property
+    def request_hash(self) -> str:
+        """Return what changes with the part of it that asks for new renditions."""
+        return digest(self.source, self.type, self.profile_name, *self.renditions)
+
     @model_validator(mode="after")
     def _keeps_the_latest_of_a_collection(self) -> Self:
         # Without one of its own it would share `publicPath`, and delete what nobody meant.
@@ -270,6 +284,20 @@ class MediaAsset(Model):
         """Tell whether the annotation asks for an attempt that was not made yet."""
         asked = self.metadata.annotations.get(REPROCESS_ANNOTATION)
         return asked is not None and asked != self.status.last_handled_reprocess
+
+    @property
+    def created_at(self) -> datetime | None:
+        """Return when it was created, None before that.
+
+        An API server counts in whole seconds; within its second goes what was noted by whoever created it.
+        """
+        created, noted = self.metadata.creation_timestamp, self.metadata.annotations.get(CREATED_ANNOTATION)
+        if created is None or noted is None:
+            return created
+        try:
+            return min(max(created, datetime.fromisoformat(noted)), created + _ALMOST_A_SECOND)
+        except (ValueError, TypeError):
+            return created
 
     @property
     def expires_at(self) -> datetime | None:

@@ -50,8 +50,8 @@ def replacing(decided: Plan, asset: MediaAsset, observed: Observed, now: datetim
 
 
 def _is_older(asset: MediaAsset, other: MediaAsset) -> bool:
-    """Tell whether an asset is older than another; within one second, to which a cluster counts, by name."""
-    first, second = ((each.metadata.creation_timestamp or _NEVER, each.metadata.name) for each in (asset, other))
+    """Tell whether an asset is older than another; by name where both were created at the same time."""
+    first, second = ((each.created_at or _NEVER, each.metadata.name) for each in (asset, other))
     return first < second
 
 

@@ -25,7 +25,7 @@ from media_operator.leaving import removal, replacement, replacing
 from media_operator.observe import Observed
 from media_operator.report import Conditions, is_moving, seen, with_urls
 from media_operator.settings import Settings
-from media_operator.tasks import original_key_of, prefix_of, renditions_of, request_hash, task_of
+from media_operator.tasks import original_key_of, prefix_of, renditions_of, task_of
 from mediaasset import keys
 from mediaasset.assets import Event
 from mediaasset.jobs import Job, JobPhase
@@ -111,7 +111,7 @@ class _Planner:
     # Starting
 
     def _must_start(self) -> bool:
-        changed = self.status.request_hash != request_hash(self.asset)
+        changed = self.status.request_hash != self.spec.request_hash
         return changed or self.asset.wants_reprocess or self._is_due()
 
     def _is_due(self) -> bool:
@@ -153,7 +153,7 @@ class _Planner:
         return replace(stalled, actions=(*stale, *stalled.actions))
 
     def _started(self, attempt: int, inputs_hash: str, name: str, profile: MediaProfile) -> Status:
-        is_retry = self.status.request_hash == request_hash(self.asset) and not self.asset.wants_reprocess
+        is_retry = self.status.request_hash == self.spec.request_hash and not self.asset.wants_reprocess
         status = self.status.model_copy(
             update={
                 **self._handled(),
@@ -174,7 +174,7 @@ class _Planner:
         """Return the marks by which the request of now is known as handled."""
         asked = self.asset.metadata.annotations.get(REPROCESS_ANNOTATION)
         return {
-            "request_hash": request_hash(self.asset),
+            "request_hash": self.spec.request_hash,
             "last_handled_reprocess": asked or self.status.last_handled_reprocess,
         }
 

@@ -3,7 +3,7 @@
 from media_operator.settings import Settings
 from mediaasset import keys
 from mediaasset.media import Kind
-from mediaasset.spec import KindLimits, MediaAsset, MediaProfile, Rendition, Visibility, digest
+from mediaasset.spec import KindLimits, MediaAsset, MediaProfile, Rendition, Visibility
 from mediaasset.task import Limits, Source, Task, WhatsAppMedia
 from mediaasset.task import Rendition as TaskRendition
 
@@ -11,12 +11,6 @@ from mediaasset.task import Rendition as TaskRendition
 def renditions_of(asset: MediaAsset, profile: MediaProfile) -> tuple[Rendition, ...]:
     """Return what is asked for: the asset's own renditions, else those of the profile."""
     return asset.spec.renditions or profile.spec.renditions
-
-
-def request_hash(asset: MediaAsset) -> str:
-    """Return what changes with the part of the spec that asks for new renditions."""
-    spec = asset.spec
-    return digest(spec.source, spec.type, spec.profile_name, *spec.renditions)
 
 
 def prefix_of(asset: MediaAsset, settings: Settings, *, public: bool) -> str:

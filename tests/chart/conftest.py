@@ -63,11 +63,14 @@ VALUES: dict[str, Json] = {
             "publicURL": "https://api.example.org",
             "signedURLSeconds": 600,
             "trustedProxies": ["10.0.0.0/8"],
+            "corsOrigins": ["https://shop.example.org"],
             "redis": {"existingSecret": "media-redis"},
             "limits": {
                 "requestsPerToken": "120/minute",
                 "uploadsPerAddress": "10/second;600/minute",
                 "maxUploads": 8,
+                "minUploadRate": 2_000_000,
+                "paceSeconds": 7.5,
             },
             "jwt": {
                 "jwksURL": "https://login.example.org/jwks",

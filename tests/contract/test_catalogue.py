@@ -10,11 +10,12 @@ from typing import Any, cast
 import pytest
 
 from mediaasset.assets import Assets, NotFoundError
-from mediaasset.catalogue import Ordering, Query, State, Stats
+from mediaasset.catalogue import Ordering, Query, State, Stats, state_of
 from mediaasset.media import Kind
 from mediaasset.reasons import Reason
 from mediaasset.spec import MediaAsset, Visibility
-from mediaasset.status import ConditionType, SourceInfo, Status, condition
+from mediaasset.status import ConditionType, RenditionStatus, SourceInfo, Status, condition
+from mediaasset.task import RenditionState
 
 NAMESPACE = "default"
 NOW = datetime(2025, 1, 1, tzinfo=UTC)
@@ -107,7 +108,7 @@ async def test_type_is_what_the_probe_found_and_size_too(assets: Assets) -> None
 
 async def test_created_is_between_what_is_asked(assets: Assets) -> None:
     asset = await assets.create(new("one"))
-    created = cast("datetime", asset.metadata.creation_timestamp)
+    created = cast("datetime", asset.created_at)
     moment = timedelta(microseconds=1)
     assert await names(assets, created_after=created) == []
     assert await names(assets, created_before=created) == []
@@ -203,6 +204,44 @@ async def test_any_query_gives_what_the_plain_way_gives(assets: Assets) -> None:
         page = await assets.list(NAMESPACE, query, limit=limit, offset=offset)
         shown = [item.metadata.name for item in page.items]
         assert (shown, page.total) == (expected[offset : offset + limit], len(expected)), query
+
+
+async def test_what_needs_no_work_leaves_the_state_and_what_does_not(assets: Assets) -> None:
+    made = RenditionStatus(name="medium", state=RenditionState.READY, key="media/a.jpg", url="https://cdn/media/a.jpg")
+
+    async def state_after(name: str, kind: ConditionType, change: dict[str, object]) -> State:
+        created = await assets.create(new(name, visibility="Public", type="Image"))
+        status = finished(created, kind).model_copy(
+            update={"request_hash": created.spec.request_hash, "renditions": (made,)}
+        )
+        await assets.write_status(created, status)
+        changed = await assets.change(NAMESPACE, name, change)
+        assert changed.metadata.generation == 2
+        state = state_of(changed)
+        # The list, and the counts, say the same.
+        assert name in await names(assets, state=state)
+        return state
+
+    ready, stalled = ConditionType.READY, ConditionType.STALLED
+    edit: dict[str, object] = {"altText": "An apple", "order": 3, "metadata": {"a": "b"}}
+    assert await state_after("edited", ready, edit) is State.READY
+    assert await state_after("failed", stalled, edit) is State.FAILED
+    # Files that are to be moved, and renditions that are to be made, are work.
+    assert await state_after("hidden", ready, {"visibility": "Private"}) is State.PROCESSING
+    assert await state_after("other", ready, {"profileName": "original"}) is State.PROCESSING
+    stats = await assets.stats(NAMESPACE)
+    assert stats.by_state == {State.READY: 1, State.FAILED: 1, State.PROCESSING: 2}
+
+
+async def test_of_two_created_in_one_second_the_later_one_is_newer(assets: Assets) -> None:
+    # Their names say the contrary; ten of them do not fit between two ticks of a second's clock by accident.
+    created = [await assets.create(new(f"z{9 - number}")) for number in range(10)]
+    moments = [each.created_at for each in created]
+    assert all(moment is not None for moment in moments)
+    assert moments == sorted(set(cast("list[datetime]", moments)))
+    assert await names(assets, ordering=Ordering.OLDEST) == [each.metadata.name for each in created]
+    # A moment that an answer shows is one that a filter knows.
+    assert await names(assets, ordering=Ordering.OLDEST, created_after=moments[6]) == ["z2", "z1", "z0"]
 
 
 async def test_stats_count_by_type_and_state_of_one_user_or_all(assets: Assets) -> None:

@@ -1,7 +1,5 @@
 """The API over a real uvicorn on loopback, with the SQLite assets and a directory as the store."""
 
-import json
-import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -9,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-import jsonschema
 import uvicorn
 
+from described import check_answer
 from media_ingest.app import create_app
 from media_ingest.auth import Scope, Token, Tokens, digest
-from media_ingest.routes import health
 from media_ingest.settings import Settings
 from media_standalone.assets import SqliteAssets
 from media_standalone.database import Database
@@ -37,6 +34,17 @@ USERS = {
         sha256=digest("bob"), user="43", username="Bob", namespace="shop", scopes=frozenset({"read", "write", "delete"})
     ),
     "reader": Token(sha256=digest("reader"), user="42", username="A", namespace="shop", scopes=frozenset({Scope.READ})),
+    "dealer": Token(
+        sha256=digest("dealer"),
+        user="42",
+        username="A",
+        namespace="shop",
+        scopes=frozenset({"write"}),
+        paths=("ads/**",),
+    ),
+    "writer": Token(
+        sha256=digest("writer"), user="42", username="A", namespace="shop", scopes=frozenset({Scope.WRITE})
+    ),
     "admin": Token(
         sha256=digest("admin"), user="1", username="Root", namespace="shop", scopes=frozenset({Scope.ADMIN})
     ),
@@ -99,40 +107,14 @@ class Api:
         return await self.nothing_exists() or None
 
 
-def check_answer(method: str, path: str, status: int, content_type: str, body: bytes) -> None:
-    """Hold an answer to the OpenAPI document: its status, its type, its body."""
-    document = health.document()
-    # A path without parameters wins over one with, as it does where requests are routed.
-    template = next(
-        (
-            item
-            for item in sorted(document["paths"], key=lambda item: ("{" in item, -len(item)))
-            if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", item.rstrip("/").replace("{path}", ".+")), path.rstrip("/"))
-        ),
-        None,
-    )
-    operation = document["paths"][template].get(method.lower()) if template else None
-    responses = operation["responses"] if operation else {}
-    answer = responses.get(str(status)) or responses.get("default") or {"$ref": "#/components/responses/Problem"}
-    if "$ref" in answer:
-        answer = document["components"]["responses"]["Problem"]
-    if "content" not in answer:
-        assert not body
-        return
-    ((expected_type, content),) = answer["content"].items()
-    assert content_type == expected_type
-    schema = {"$id": "urn:openapi", **content["schema"], "components": document["components"]}
-    jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker()).validate(
-        json.loads(body) if "json" in expected_type else body.decode()
-    )
-
-
-async def _check_answer(response: httpx2.Response) -> None:
+async def hold_to_document(response: httpx2.Response) -> None:
+    """Check an answer as it comes: a hook for clients."""
     request = response.request
-    if request.method == "HEAD":
+    if "Access-Control-Request-Method" in request.headers:
+        # What a browser asks first is between it and Starlette.
         return
     body = await response.aread()
-    check_answer(request.method, request.url.path, response.status_code, response.headers.get("Content-Type", ""), body)
+    check_answer(request.method, request.url.path, response.status_code, response.headers, body)
 
 
 @asynccontextmanager
@@ -156,25 +138,25 @@ async def running_api(tmp_path: Path, *, parts: Mapping[str, Any] | None = None,
     database = await Database.open(tmp_path / "assets.sqlite")
     assets = SqliteAssets(database, lambda *_: None)
     directory = tmp_path / "store"
-    store = open_store(directory, Signer(b"s" * 32, BASE_URL))
-    app = create_app(
-        **{
-            "assets": assets,
-            "store": store,
-            "parts": DirectoryParts(tmp_path / "partial", directory),
-            "progress": Halfway(),
-            "tokens": Tokens(USERS.values()),
-            "settings": Settings(**settings),
-            **(parts or {}),
-        }
-    )
+    made: dict[str, Any] = {
+        "assets": assets,
+        "store": open_store(directory, Signer(b"s" * 32, BASE_URL)),
+        "parts": DirectoryParts(tmp_path / "partial", directory),
+        "progress": Halfway(),
+        "tokens": Tokens(USERS.values()),
+        "settings": Settings(**settings),
+        **(parts or {}),
+    }
+    app = create_app(**made)
     try:
         async with (
             serving(app) as port,
             httpx2.AsyncClient(
-                base_url=f"http://127.0.0.1:{port}", timeout=30, event_hooks={"response": [_check_answer]}
+                base_url=f"http://127.0.0.1:{port}", timeout=30, event_hooks={"response": [hold_to_document]}
             ) as client,
         ):
-            yield Api(port=port, client=client, assets=assets, database=database, store=store, directory=directory)
+            yield Api(
+                port=port, client=client, assets=assets, database=database, store=made["store"], directory=directory
+            )
     finally:
         await database.close()

@@ -74,7 +74,7 @@ def answer(
         "collection": collection_of(asset),
         "is_public": spec.visibility is Visibility.PUBLIC,
         "error": _error(asset) if state is State.FAILED else None,
-        "created_at": _time(asset.metadata.creation_timestamp),
+        "created_at": _time(asset.created_at),
         "updated_at": _time(_changed(asset)),
     }
 
@@ -124,7 +124,7 @@ def _error(asset: MediaAsset) -> dict[str, str] | None:
 def _changed(asset: MediaAsset) -> datetime | None:
     status = asset.status
     times = [
-        asset.metadata.creation_timestamp,
+        asset.created_at,
         status.start_time,
         status.completion_time,
         *(condition.last_transition_time for condition in status.conditions),

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import BaseRoute, Route
 from starlette.types import Lifespan
 
@@ -47,6 +48,7 @@ from mediaasset.store import Store
 #: Every path of the API, without the slash at its end, and what answers there.
 ENDPOINTS = {
     "/api/media/upload": upload.Upload,
+    "/api/media/upload/{name}": upload.NamedUpload,
     "/api/media/from-url": fromurl.FromURL,
     "/api/media/stats": items.Stats,
     "/api/media/bulk": bulk.Bulk,
@@ -76,6 +78,49 @@ ENDPOINTS = {
 }
 
 
+#: Headers of requests that pages of other origins may send, and of answers that they may read.
+ACCEPTED = (
+    "Authorization",
+    "Content-Disposition",
+    "Content-Type",
+    "Idempotency-Key",
+    "Last-Event-ID",
+    "Traceparent",
+    "Tracestate",
+    "Tus-Resumable",
+    "Upload-Checksum",
+    "Upload-Defer-Length",
+    "Upload-Length",
+    "Upload-Metadata",
+    "Upload-Offset",
+    "X-HTTP-Method-Override",
+    "X-Request-ID",
+    "X-Requested-With",
+)
+EXPOSED = (
+    "Allow",
+    "ETag",
+    "Idempotency-Replayed",
+    "Location",
+    "Media-Location",
+    "RateLimit",
+    "RateLimit-Policy",
+    "Retry-After",
+    "Tus-Checksum-Algorithm",
+    "Tus-Extension",
+    "Tus-Resumable",
+    "Tus-Version",
+    "Upload-Defer-Length",
+    "Upload-Expires",
+    "Upload-Length",
+    "Upload-Offset",
+    "WWW-Authenticate",
+    "X-Request-ID",
+)
+#: How long a browser need not ask again whether it may: as long as Chromium allows.
+_PREFLIGHT_SECONDS = 7200
+
+
 def create_app(
     *,
     assets: Assets,
@@ -100,7 +145,7 @@ def create_app(
     """
     app = Starlette(
         routes=[*_routes(settings), *routes],
-        middleware=[Middleware(Edge, linger_seconds=settings.linger_seconds)],
+        middleware=[*_cors(settings), Middleware(Edge, linger_seconds=settings.linger_seconds)],
         exception_handlers={
             errors.Problem: errors.respond,
             AssetsError: errors.respond,
@@ -133,6 +178,22 @@ def create_app(
     app.state.followers = Followers(settings.max_followers)
     app.state.sources = Sources(settings.sources)
     return app
+
+
+def _cors(settings: Settings) -> list[Middleware]:
+    """Return what lets pages of other origins use the API: with a token in a header, never with cookies."""
+    if not settings.cors_origins:
+        return []
+    return [
+        Middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"),
+            allow_headers=ACCEPTED,
+            expose_headers=EXPOSED,
+            max_age=_PREFLIGHT_SECONDS,
+        )
+    ]
 
 
 def _routes(settings: Settings) -> list[BaseRoute]:

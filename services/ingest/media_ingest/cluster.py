@@ -84,16 +84,17 @@ async def serve(settings: ClusterSettings, bucket: StoreSettings) -> None:
             await redis.aclose()
 
 
-class _Unknown:
+class Unknown:
     """Implements `ProgressReader` where no Redis is: nobody reports progress."""
 
     async def progress(self, uid: str) -> Progress | None:  # noqa: ARG002 - the signature is the port's
+        """Return nothing."""
         return None
 
 
 async def _progress(stack: AsyncExitStack, redis: Redis | None) -> ProgressReader:
     if redis is None:
-        return _Unknown()
+        return Unknown()
     live = LiveProgress(redis)
     await stack.enter_async_context(live.listening())
     return live

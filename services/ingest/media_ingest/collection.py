@@ -1,22 +1,24 @@
 """Collections: the assets that share a path, in their order."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.datastructures import URL
 
 from media_ingest.auth import Token
 from media_ingest.errors import from_validation, invalid
 from media_ingest.listing import visible_user
 from media_ingest.service import Service
 from mediaasset.assets import NotFoundError
-from mediaasset.catalogue import Ordering, Query
+from mediaasset.catalogue import Ordering, Query, type_of
+from mediaasset.media import Kind
 from mediaasset.spec import CollectionPolicy, MediaAsset
 from mediaasset.status import ConditionType
 
-#: The most that one answer shows and one order arranges; the list of assets has pages for more.
+#: The most that one page shows and one order arranges.
 MAX_ITEMS = 1000
 #: How many items get their place at once: the API server has others to serve.
 _WRITERS = 8
@@ -45,18 +47,54 @@ class Order(BaseModel):
         return order
 
 
-async def show(service: Service, token: Token, path: str) -> dict[str, Any]:
-    """Return the JSON answer for a collection, as the token sees it; without items it is empty, not missing."""
-    found, total = await _members(service, token, path)
+class Paging(BaseModel):
+    """Which items of a collection are shown."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    # The upper bound keeps the offset within what a database counts to.
+    page: Annotated[int, Field(ge=1, le=1_000_000)] = 1
+    page_size: Annotated[int, Field(ge=1, le=MAX_ITEMS)] = MAX_ITEMS
+
+    @classmethod
+    def of(cls, parameters: Mapping[str, str]) -> Self:
+        """Read query parameters. Raises Problem invalid-field."""
+        try:
+            return cls.model_validate(dict(parameters))
+        except ValidationError as error:
+            raise from_validation(error, {}) from error
+
+
+FIRST_PAGE = Paging()
+
+
+async def show(service: Service, token: Token, path: str, url: URL, paging: Paging = FIRST_PAGE) -> dict[str, Any]:
+    """Return the JSON answer for a page of a collection, as the token sees it; without items it is empty, not missing.
+
+    url is that of the collection, for the link to the next page.
+    """
+    found, total = await _members(service, token, path, paging)
     shown = _current(found)
     items = [await item(service, asset) for asset in shown]
-    images = (each["image_url"] for each in items if each["file_type"] == "image")
+    # The main image is that of the whole collection, whichever page is shown.
+    first = _current((await _members(service, token, path))[0])
+    is_last = paging.page * paging.page_size >= total
     return {
         "path": path,
         "count": total - (len(found) - len(shown)),
-        "main_image_url": next((url for url in images if url), None),
+        "main_image_url": await _main_image(service, first),
         "items": items,
+        "next": None if is_last else str(url.include_query_params(page=paging.page + 1, page_size=paging.page_size)),
     }
+
+
+async def _main_image(service: Service, assets: Sequence[MediaAsset]) -> str | None:
+    for asset in assets:
+        if type_of(asset) is Kind.IMAGE:
+            url: str | None = (await item(service, asset))["image_url"]
+            if url:
+                return url
+    return None
 
 
 async def item(service: Service, asset: MediaAsset) -> dict[str, Any]:
@@ -94,9 +132,12 @@ async def arrange(service: Service, token: Token, path: str, order: Order) -> No
                 group.create_task(put(asset, place))
 
 
-async def _members(service: Service, token: Token, path: str) -> tuple[Sequence[MediaAsset], int]:
+async def _members(
+    service: Service, token: Token, path: str, paging: Paging = FIRST_PAGE
+) -> tuple[Sequence[MediaAsset], int]:
     query = Query(user_id=visible_user(token), collection=path, ordering=Ordering.ORDER)
-    page = await service.assets.list(token.namespace, query, limit=MAX_ITEMS)
+    size = paging.page_size
+    page = await service.assets.list(token.namespace, query, limit=size, offset=(paging.page - 1) * size)
     return page.items, page.total
 
 
@@ -118,5 +159,5 @@ def _keeps_latest(asset: MediaAsset) -> bool:
 
 
 def _age(asset: MediaAsset) -> tuple[float, str]:
-    created = asset.metadata.creation_timestamp
+    created = asset.created_at
     return created.timestamp() if created else 0.0, asset.metadata.name

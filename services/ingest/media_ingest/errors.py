@@ -35,6 +35,7 @@ class Slug(StrEnum):
     METHOD_NOT_ALLOWED = "method-not-allowed"
     FORM_TOO_LARGE = "form-too-large"
     INVALID_FIELD = "invalid-field"
+    TOO_SLOW = "too-slow"
     TOO_MANY_REQUESTS = "too-many-requests"
     TOO_BUSY = "too-busy"
     ISSUER_UNAVAILABLE = "issuer-unavailable"
@@ -57,6 +58,7 @@ class Slug(StrEnum):
     WHATSAPP_BUSY = "whatsapp-busy"
     WHATSAPP_ACCOUNT = "whatsapp-account"
     WHATSAPP_UNAVAILABLE = "whatsapp-unavailable"
+    WHATSAPP_UNKNOWN = "whatsapp-unknown"
     ASSETS_UNAVAILABLE = "assets-unavailable"
     NOT_READY = "not-ready"
     # Those of mediaasset.reasons.
@@ -92,6 +94,9 @@ KINDS: Mapping[Slug, Kind] = {
     Slug.FORBIDDEN: Kind(403, "The token may not do this", "Use a token that has the scope and the path."),
     Slug.NOT_FOUND: Kind(404, "Not found", "There is nothing here: check the path and the id."),
     Slug.METHOD_NOT_ALLOWED: Kind(405, "Method not allowed", "Use one of the methods in the header Allow."),
+    Slug.TOO_SLOW: Kind(
+        408, "The upload came too slowly", "Send it again; with tus it goes on where it was, which HEAD tells."
+    ),
     Slug.SIGNATURE_MISSING: Kind(401, "A signature is needed", "Sign the request as the documentation says."),
     Slug.SIGNATURE_INVALID: Kind(
         403, "The signature is not valid", "Sign the bytes that are sent, with the secret that is configured here."
@@ -127,8 +132,8 @@ KINDS: Mapping[Slug, Kind] = {
     Slug.WHATSAPP_BUSY: Kind(429, "WhatsApp takes no more for now", "Send it again after the time in Retry-After."),
     Slug.IDEMPOTENCY_MISMATCH: Kind(
         422,
-        "The key belongs to another upload",
-        "An upload with other content or fields has used this Idempotency-Key: send this one with a new key.",
+        "The key belongs to another request",
+        "A request with other content or fields has used this Idempotency-Key: send this one with a new key.",
     ),
     Slug.NOT_SENDABLE: Kind(
         422, "There is nothing to send", "Upload the file with the profile whatsapp, and send that asset."
@@ -146,8 +151,11 @@ KINDS: Mapping[Slug, Kind] = {
     Slug.WHATSAPP_ACCOUNT: Kind(
         502, "WhatsApp refused the account", "Whoever runs the service must correct the account's token."
     ),
-    Slug.WHATSAPP_UNAVAILABLE: Kind(
-        503, "WhatsApp cannot be reached", "Try again later; the message may have been sent after all."
+    Slug.WHATSAPP_UNAVAILABLE: Kind(503, "WhatsApp cannot be reached", "Nothing was sent: try again later."),
+    Slug.WHATSAPP_UNKNOWN: Kind(
+        504,
+        "Nobody knows whether WhatsApp sent it",
+        "It broke off while WhatsApp had the message: send it again, with a new Idempotency-Key, if it may come twice.",
     ),
     Slug.TOO_BUSY: Kind(503, "Too much at once", "Nothing was kept: try again after the time in Retry-After."),
     Slug.ISSUER_UNAVAILABLE: Kind(

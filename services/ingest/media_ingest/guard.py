@@ -13,6 +13,7 @@ from media_ingest.auth import Tokens
 from media_ingest.errors import Problem, Slug
 from media_ingest.jwts import Verifier
 from media_ingest.limiting import Budget, Limiter
+from media_ingest.pace import Pace
 from media_ingest.settings import Settings
 
 #: Where the template of the route that answers stands in the ASGI scope, for logs and metrics.
@@ -37,6 +38,8 @@ class Traffic(Enum):
 #: What counts as more than a request, by method and path.
 UPLOADS = {
     ("POST", "/api/media/upload"): Traffic.UPLOAD,
+    ("PUT", "/api/media/upload"): Traffic.UPLOAD,
+    ("PUT", "/api/media/upload/{name}"): Traffic.UPLOAD,
     ("POST", "/api/media/from-url"): Traffic.UPLOAD,
     ("POST", "/api/media/presign"): Traffic.UPLOAD,
     ("POST", "/api/media/{id}/complete"): Traffic.PIECE,
@@ -125,7 +128,7 @@ class Guard:
         self._otherwise = otherwise or _otherwise(template)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request through. Raises Problem too-many-requests and too-busy."""
+        """Let a request through. Raises Problem too-many-requests, too-busy and too-slow."""
         scope[ROUTE_SCOPE] = self._template
         if self._template.startswith(_ASSETS):
             tracing.name_asset(scope["path_params"]["id"])
@@ -142,6 +145,8 @@ class Guard:
         with ExitStack() as place:
             if traffic in (Traffic.UPLOAD, Traffic.PIECE):
                 place.enter_context(watch.places.one())
+                rate, seconds = watch.settings.min_upload_rate, watch.settings.pace_seconds
+                receive = Pace(receive, rate=rate, seconds=seconds)
 
             async def answer(message: Message) -> None:
                 # What is answered is read no further, but to be thrown away.

@@ -27,12 +27,19 @@ def _fetchable(url: str) -> str:
     return url
 
 
+def _kind(value: object) -> Kind:
+    """Take a type as the answers write it; raises ValueError, with what there is, for anything else."""
+    kinds = {kind.lower(): kind for kind in Kind}
+    if not isinstance(value, str) or value not in kinds:
+        message = f"must be one of {', '.join(kinds)}"
+        raise ValueError(message)
+    return kinds[value]
+
+
 #: Where media lie that the transcoder fetches. Which addresses it may go to, it decides itself on the connection made.
 SourceURL = Annotated[str, Field(max_length=2048), AfterValidator(_fetchable)]
 #: A type as the API writes it.
-FileType = Annotated[
-    Kind, BeforeValidator(lambda value: value.title() if isinstance(value, str) and value.islower() else "")
-]
+FileType = Annotated[Kind, BeforeValidator(_kind)]
 
 
 class Item(BaseModel):

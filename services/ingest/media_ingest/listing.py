@@ -7,17 +7,8 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Fiel
 
 from media_ingest.auth import Scope, Token
 from media_ingest.errors import from_validation
+from media_ingest.jsonbody import FileType
 from mediaasset.catalogue import Ordering, Query, State
-from mediaasset.media import Kind
-
-
-def _kind(value: object) -> object:
-    """Take a type as the answers write it; anything else is refused with what there is."""
-    kinds = {kind.lower(): kind for kind in Kind}
-    if not isinstance(value, str) or value not in kinds:
-        message = f"must be one of {', '.join(kinds)}"
-        raise ValueError(message)
-    return kinds[value]
 
 
 def _moment(value: object) -> object:
@@ -34,7 +25,7 @@ class Filter(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    type: Annotated[Kind, BeforeValidator(_kind)] | None = None
+    type: FileType | None = None
     status: State | None = None
     collection: Text | None = None
     is_public: bool | None = None

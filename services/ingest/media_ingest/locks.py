@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 #: A holder that died is forgotten after so long, in milliseconds; a living one says so three times as often.
 LEASE_MILLISECONDS = 15_000
 #: How often a holder looks whether it should let go, and one who waits whether it has, in seconds.
-_POLL_SECONDS = 0.25
+POLL_SECONDS = 0.25
 #: All keys of Redis that are used here begin so.
 PREFIX = "media-lock:"
 
@@ -93,35 +93,38 @@ class RedisLocks:
                 yield wanted
                 return
             self._is_warned = False
-            keeping = asyncio.create_task(self._keep(name, lease, wanted))
+            released = asyncio.Event()
+            keeping = asyncio.create_task(self._keep(name, lease, wanted, released))
             try:
                 yield wanted
             finally:
-                keeping.cancel()
+                # Told, not cancelled: the client of Redis may swallow a cancellation that meets one of its commands.
+                released.set()
                 await asyncio.wait([keeping])
                 with suppress(RedisError):
                     await self._redis.eval(_RELEASE, 1, PREFIX + name, lease)
 
     async def _acquire(self, name: str, lease: str, patience_seconds: float) -> None:
         key, wanted = PREFIX + name, f"{PREFIX}wanted:{name}"
-        try:
-            async with asyncio.timeout(patience_seconds or None):
-                while not await self._redis.set(key, lease, nx=True, px=LEASE_MILLISECONDS):
-                    if not patience_seconds:
-                        raise LockedError(name)
-                    await self._redis.set(wanted, "1", px=round(_POLL_SECONDS * 8000))
-                    await asyncio.sleep(_POLL_SECONDS)
-        except TimeoutError:
-            raise LockedError(name) from None
+        loop = asyncio.get_running_loop()
+        until = loop.time() + patience_seconds
+        while not await self._redis.set(key, lease, nx=True, px=LEASE_MILLISECONDS):
+            if loop.time() >= until:
+                raise LockedError(name)
+            await self._redis.set(wanted, "1", px=round(POLL_SECONDS * 8000))
+            await asyncio.sleep(POLL_SECONDS)
         # It was asked of the one before; whoever still waits asks again.
         await self._redis.delete(wanted)
 
-    async def _keep(self, name: str, lease: str, wanted: asyncio.Event) -> None:
-        """Renew the lease until it is wanted by somebody else, or lost."""
+    async def _keep(self, name: str, lease: str, wanted: asyncio.Event, released: asyncio.Event) -> None:
+        """Renew the lease until it is released; tell when it is wanted by somebody else, or lost."""
         loop = asyncio.get_running_loop()
         renewed = loop.time()
         while True:
-            await asyncio.sleep(_POLL_SECONDS)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(POLL_SECONDS):
+                    await released.wait()
+                return
             try:
                 if await self._redis.exists(f"{PREFIX}wanted:{name}"):
                     wanted.set()

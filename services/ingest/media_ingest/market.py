@@ -80,7 +80,7 @@ class Image:
         """Take the upload, and the fields that nobody can send."""
         self._body = body
         self._place = place
-        self.announced = body.announced
+        self.length = body.length
 
     @property
     def form(self) -> Form:

@@ -44,6 +44,11 @@ class Settings(BaseSettings):
     webhooks_per_address: Rate = ""
     #: How many uploads are read at once; more are told to come back.
     max_uploads: Annotated[int, Field(ge=1)] = 64
+    #: The least bytes per second at which they must come, looked at whenever so many seconds were waited for a sender.
+    min_upload_rate: Annotated[int, Field(ge=1)] = 1024
+    pace_seconds: Annotated[float, Field(gt=0)] = 60
+    #: The origins, as `https://shop.example.org`, whose pages may use the API from a browser; `*` is any.
+    cors_origins: tuple[Annotated[str, Field(pattern=r"^(\*|https?://[^\s/?#*]+)$")], ...] = ()
     #: Further paths, without a slash at the end, at which the webhook of WhatsApp answers.
     whatsapp_paths: tuple[Annotated[str, Field(pattern=r"^(/[A-Za-z0-9._~-]+)+$")], ...] = ()
     #: The base of the Graph API with its version; the transcoder goes by the same variable.

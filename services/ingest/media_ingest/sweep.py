@@ -39,14 +39,12 @@ async def sweep(service: Service, now: datetime, namespaces: Collection[str] = (
 
     `namespaces` are those that may be looked at, none for all. Each upload is looked up with the assets themselves, not
     in a list of them, which could be old. Raises RefusedError when they are suspiciously many: then nothing is deleted.
-    Raises AssetsError and MediaError.
+    Raises AssetsError and MediaError. What is remembered of messages that were sent is forgotten at the same age, in
+    any case.
     """
-    uploads: dict[tuple[str, str], list[ObjectInfo]] = {}
-    async for item in service.store.list(f"{keys.UPLOADS}/"):
-        parts = item.key.split("/")
-        if len(parts) == _DEPTH and (not namespaces or parts[1] in namespaces):
-            uploads.setdefault((parts[1], parts[2]), []).append(item)
     before = now - timedelta(seconds=service.settings.sweep_age_seconds)
+    uploads, sent = await _look(service, namespaces)
+    await service.store.delete([item.key for item in sent if item.modified < before])
     old = {name: items for name, items in uploads.items() if max(item.modified for item in items) < before}
     orphans = [name for name in old if await _is_orphan(service, *name)]
     FOUND.inc(len(orphans))
@@ -85,6 +83,23 @@ async def sweeping(service: Service, namespaces: Collection[str] = ()) -> AsyncI
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
+
+
+async def _look(
+    service: Service, namespaces: Collection[str]
+) -> tuple[dict[tuple[str, str], list["ObjectInfo"]], list["ObjectInfo"]]:
+    """Return the objects of uploads by namespace and name, and those that remember what was sent."""
+    uploads: dict[tuple[str, str], list[ObjectInfo]] = {}
+    sent: list[ObjectInfo] = []
+    async for item in service.store.list(f"{keys.UPLOADS}/"):
+        parts = item.key.split("/")
+        if namespaces and parts[1] not in namespaces:
+            continue
+        if len(parts) == _DEPTH:
+            uploads.setdefault((parts[1], parts[2]), []).append(item)
+        elif keys.is_sent(item.key):
+            sent.append(item)
+    return uploads, sent
 
 
 async def _for_ever(service: Service, namespaces: Collection[str]) -> None:

@@ -1,5 +1,7 @@
 """`python -m media_ingest` on a real API server and a real S3 server."""
 
+import asyncio
+import concurrent.futures
 import hashlib
 import json
 import os
@@ -11,13 +13,26 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import httpx2
 import pytest
 
 import apiserver
 import s3server
+from apiproxy import Proxy
+from media_ingest.auth import Tokens
+from media_ingest.cluster import Unknown
+from media_ingest.locks import LocalLocks
+from media_ingest.service import Service as IngestService
+from media_ingest.settings import Settings
+from media_ingest.sweep import sweep
+from mediaasset.kube import Api
+from mediaasset.kubeassets import KubernetesAssets
 from mediaasset.policies import Component, bucket_policy
+from mediaasset.s3 import StoreSettings, open_store
+from mediaasset.s3parts import S3Parts
 from s3server import S3Server
 from service import Service, wait_for
 
@@ -59,7 +74,7 @@ def status(url: str) -> int:
 
 
 @contextmanager
-def ingest(path: Path, kubeconfig: Path, store: dict[str, str]) -> Iterator[Running]:
+def ingest(path: Path, kubeconfig: Path, store: dict[str, str], *, ends_with: int = 0) -> Iterator[Running]:
     path.mkdir()
     tokens = path / "tokens.yaml"
     tokens.write_text(json.dumps([entry(TOKEN)]))
@@ -82,7 +97,7 @@ def ingest(path: Path, kubeconfig: Path, store: dict[str, str]) -> Iterator[Runn
     finally:
         process.terminate()
         code = process.wait(60)
-        assert code == 0, (path / "log").read_text()
+        assert code == ends_with, (path / "log").read_text()
         for line in (path / "log").read_text().splitlines():
             assert isinstance(json.loads(line), dict)
 
@@ -134,6 +149,81 @@ def test_upload_that_runs_may_end_when_it_is_told_to_stop(tmp_path: Path, kubeco
         sender.sendall(body[-1000:])
         answer = b"".join(iter(lambda: sender.recv(65536), b""))
         assert answer.startswith(b"HTTP/1.1 201 ")
+
+
+def left(s3: S3Server, bucket: str) -> list[str]:
+    return [item["Key"] for item in s3.client().list_objects_v2(Bucket=bucket).get("Contents", [])]
+
+
+def check_that_nothing_is_visible(running: Running, kubeconfig: Path) -> None:
+    with running.service.client() as client:
+        assert client.get("/api/media/").json()["count"] == 0
+        assert client.get("/api/media/stats/").json()["total"] == 0
+    assert apiserver.kubectl(kubeconfig, "get", "mediaassets", "--output", "name") == ""
+
+
+def test_killed_in_the_middle_of_an_upload(tmp_path: Path, kubeconfig: Path, s3: S3Server, api: Api) -> None:
+    s3.create_bucket("killed")
+    film = b"\0\0\0\x18ftypisom" + bytes(20_000_000)
+    head = (
+        f"PUT /api/media/upload/film.mp4 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n"
+        f"Content-Length: {len(film)}\r\n\r\n"
+    )
+    store = s3.environment("killed")
+    with (
+        ingest(tmp_path / "first", kubeconfig, store, ends_with=-signal.SIGKILL) as running,
+        socket.create_connection(("127.0.0.1", running.port)) as sender,
+    ):
+        # What does not fit between the two programs was taken.
+        sender.sendall(head.encode() + film[:-1000])
+        running.process.kill()
+        running.process.wait()
+    assert left(s3, "killed") == []
+    with ingest(tmp_path / "second", kubeconfig, store) as running:
+        check_that_nothing_is_visible(running, kubeconfig)
+        running.service.upload(PHOTO)
+    assert len(left(s3, "killed")) == 1
+
+
+async def test_killed_between_the_object_and_its_asset(
+    tmp_path: Path, kubeconfig: Path, s3: S3Server, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    s3.create_bucket("between")
+    for name, value in (store := s3.environment("between")).items():
+        monkeypatch.setenv(name, value)
+    with Proxy(kubeconfig).running() as proxy:
+        creating = proxy.hold("POST", "/mediaassets")
+        through = proxy.kubeconfig(tmp_path / "kubeconfig")
+        with (
+            ingest(tmp_path / "first", through, store, ends_with=-signal.SIGKILL) as running,
+            concurrent.futures.ThreadPoolExecutor() as threads,
+        ):
+            sending = threads.submit(running.service.upload, PHOTO)
+            await asyncio.to_thread(creating.reached)
+            running.process.kill()
+            running.process.wait()
+            creating.drop()
+            assert isinstance(await asyncio.to_thread(sending.exception), httpx2.HTTPError)
+    (orphan,) = left(s3, "between")
+    with ingest(tmp_path / "second", kubeconfig, store) as running:
+        check_that_nothing_is_visible(running, kubeconfig)
+        kept = running.service.upload(PHOTO)["id"]
+    async with KubernetesAssets(api) as assets:
+        bucket = StoreSettings(url=store["MEDIA_STORE_URL"])
+        service = IngestService(
+            assets=assets,
+            store=open_store(bucket),
+            parts=S3Parts(bucket),
+            progress=Unknown(),
+            tokens=Tokens(()),
+            settings=Settings(sweep_deletes=True),
+            locks=LocalLocks(),
+        )
+        assert await sweep(service, datetime.now(UTC)) == 0
+        assert orphan in left(s3, "between")
+        assert await sweep(service, datetime.now(UTC) + timedelta(hours=25)) == 1
+    (found,) = left(s3, "between")
+    assert f"/{kept}/" in found
 
 
 def test_server_or_store_that_is_away_is_no_reason_to_end(tmp_path: Path, s3: S3Server) -> None:

@@ -48,9 +48,27 @@ async def test_a_collection_of_nothing_is_empty_and_a_path_that_cannot_be_is_not
         "count": 0,
         "main_image_url": None,
         "items": [],
+        "next": None,
     }
     for path in ("a//b", ".hidden", "a b", "a/../b%2F"):
         assert (await api.get(f"/api/collections/{path}/")).status_code == 404
+
+
+async def test_a_large_collection_has_pages_and_one_main_image(api: Api) -> None:
+    names = [await upload(api, order=number) for number in range(5)]
+    picture = await finish(api, names[0])
+    url, found, answers = f"/api/collections/{PATH}/?page_size=2", list[str](), list[Any]()
+    while url:
+        answers.append((await api.get(url)).json())
+        found += [item["id"] for item in answers[-1]["items"]]
+        url = answers[-1]["next"]
+    assert found == names
+    assert [(each["count"], each["main_image_url"]) for each in answers] == [(5, picture)] * 3
+    # Other doors lead to the same pages.
+    arranged = (await arrange(api, {"ids": names})).json()
+    assert (arranged["items"], arranged["next"]) == ((await api.get(f"/api/collections/{PATH}/")).json()["items"], None)
+    for query in ("page=0", "page_size=0", "page_size=1001", "page=x"):
+        assert (await api.get(f"/api/collections/{PATH}/?{query}")).status_code == 422
 
 
 async def test_who_sees_what(api: Api) -> None:

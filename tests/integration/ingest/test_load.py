@@ -1,16 +1,19 @@
 """Memory and latency of a process of its own while large files stream into it."""
 
 import asyncio
+import os
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 
 import httpx2
 import psutil
 import pytest
+
+import s3server
 
 MIB = 1024 * 1024
 HEAD = b"\0\0\0\x18ftypisom"
@@ -20,10 +23,21 @@ Chunks = Callable[[int], AsyncIterator[bytes]]
 
 
 @pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[tuple[psutil.Process, str]]:
+def environment() -> dict[str, str]:
+    """Return the variables of the server beside ours."""
+    return {}
+
+
+@pytest.fixture
+async def server(tmp_path: Path, environment: dict[str, str]) -> AsyncIterator[tuple[psutil.Process, str]]:
     script = Path(__file__).with_name("serve.py")
     process = await asyncio.create_subprocess_exec(
-        sys.executable, str(script), str(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        sys.executable,
+        str(script),
+        str(tmp_path),
+        env=os.environ | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
     )
     assert process.stdout
     try:
@@ -57,31 +71,34 @@ async def form(size: int) -> AsyncIterator[bytes]:
     yield b"\r\n--b--\r\n"
 
 
+VIDEO = {"Content-Type": "video/mp4"}
+
+
 async def upload(
-    client: httpx2.AsyncClient, size: int, content: Chunks = chunks, content_type: str = "video/mp4"
+    client: httpx2.AsyncClient, size: int, content: Chunks = chunks, headers: Mapping[str, str] = VIDEO
 ) -> None:
-    response = await client.post(
-        "/api/media/upload/", content=content(size), headers={**AUTHORIZED, "Content-Type": content_type}
-    )
+    response = await client.post("/api/media/upload/", content=content(size), headers={**AUTHORIZED, **headers})
     assert response.status_code == 201
     assert response.json()["file_size"] == size
 
 
-@pytest.mark.parametrize(
+BODIES = pytest.mark.parametrize(
     ("content", "content_type"),
     [(chunks, "video/mp4"), (form, "multipart/form-data; boundary=b")],
     ids=["bare", "form"],
 )
-async def test_a_large_upload_is_never_whole_in_memory(
-    server: tuple[psutil.Process, str],
-    record_property: Callable[[str, object], None],
-    content: Chunks,
-    content_type: str,
-) -> None:
-    process, url = server
+
+
+async def growth(process: psutil.Process, url: str, content: Chunks, content_type: str, *, known: bool) -> float:
+    """Return by how many MiB the process grows during an upload of 100 MiB, whose length may be known before."""
+
+    async def headers(size: int) -> dict[str, str]:
+        length = {"Content-Length": str(sum([len(chunk) async for chunk in content(size)]))} if known else {}
+        return {"Content-Type": content_type, **length}
+
     async with httpx2.AsyncClient(base_url=url, timeout=60) as client:
         # What is loaded and allocated once is not what is measured.
-        await upload(client, MIB)
+        await upload(client, 6 * MIB, content, await headers(6 * MIB))
         before = peak = process.memory_info().rss
 
         async def watch() -> None:
@@ -92,13 +109,39 @@ async def test_a_large_upload_is_never_whole_in_memory(
 
         watching = asyncio.create_task(watch())
         started = time.monotonic()
-        await upload(client, 100 * MIB, content, content_type)
+        await upload(client, 100 * MIB, content, await headers(100 * MIB))
         seconds = time.monotonic() - started
         watching.cancel()
-    growth = (peak - before) / MIB
-    record_property("rss_growth_mib", growth)
-    print(f"RSS {before / MIB:.0f} MiB, +{growth:.1f} MiB during 100 MiB in {seconds:.2f} s")  # noqa: T201 - read by -rP
-    assert growth < 32
+    grown = (peak - before) / MIB
+    print(f"RSS {before / MIB:.0f} MiB, +{grown:.1f} MiB during 100 MiB in {seconds:.2f} s")  # noqa: T201 - read by -rP
+    return grown
+
+
+@BODIES
+async def test_a_large_upload_is_never_whole_in_memory(
+    server: tuple[psutil.Process, str],
+    record_property: Callable[[str, object], None],
+    content: Chunks,
+    content_type: str,
+) -> None:
+    grown = await growth(*server, content, content_type, known=False)
+    record_property("rss_growth_mib", grown)
+    assert grown < 32
+
+
+class TestOverS3:
+    @pytest.fixture
+    def environment(self, tmp_path: Path) -> Iterator[dict[str, str]]:
+        with s3server.start(tmp_path / "s3") as started:
+            started.create_bucket("media")
+            yield started.environment("media")
+
+    @BODIES
+    async def test_an_upload_of_known_length_is_not_even_gathered_in_parts(
+        self, server: tuple[psutil.Process, str], content: Chunks, content_type: str
+    ) -> None:
+        # Three parts would be 15 MiB.
+        assert await growth(*server, content, content_type, known=True) < 10
 
 
 async def test_other_requests_are_answered_during_ten_uploads(

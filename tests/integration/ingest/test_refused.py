@@ -254,7 +254,7 @@ async def test_an_error_that_nobody_expected_says_nothing_of_itself(api: Api, mo
         raise RuntimeError(message)
 
     # No input is known that ends here; were one known, it would be corrected.
-    monkeypatch.setattr("media_ingest.routes.items._own_url", explode)
+    monkeypatch.setattr("media_ingest.routes.items.own_url", explode)
     response = await api.get("/api/media/")
     assert response.status_code == 500
     assert response.json()["type"] == TYPE_PREFIX + "internal"
@@ -272,8 +272,8 @@ async def test_everything_else_is_not_found(api: Api, path: str) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
-        ("GET", "/api/media/upload/", {"POST"}),
-        ("DELETE", "/api/media/upload/", {"POST"}),
+        ("GET", "/api/media/upload/", {"POST", "PUT"}),
+        ("DELETE", "/api/media/upload/", {"POST", "PUT"}),
         ("POST", "/api/media/", {"GET", "HEAD"}),
         ("PUT", "/api/media/x/", {"GET", "HEAD", "PATCH", "DELETE"}),
         ("PUT", "/healthz", {"GET", "HEAD"}),

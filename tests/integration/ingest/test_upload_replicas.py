@@ -5,8 +5,6 @@ import base64
 import hashlib
 import io
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +13,12 @@ import pytest
 import redis.asyncio
 from tusclient.client import TusClient
 
-import redisserver
 import s3server
-from media_ingest.app import create_app
-from media_ingest.auth import Tokens
+from media_ingest import locks
 from media_ingest.locks import PREFIX, RedisLocks
-from media_ingest.settings import Settings
-from media_standalone.assets import SqliteAssets
-from media_standalone.database import Database
-from mediaasset.objects import ObjectStore
-from mediaasset.s3 import StoreSettings, open_store
-from mediaasset.s3parts import PART_BYTES, S3Parts
+from mediaasset.s3parts import PART_BYTES
 from polling import until
-from uploading import USERS, Halfway, serving
+from replicas import Replicas, running
 
 FILE = b"\0\0\0\x18ftypisom" + hashlib.shake_256(b"film").digest(3 * PART_BYTES + 12_345)
 HEADERS = {"Tus-Resumable": "1.0.0", "Authorization": "Bearer alice"}
@@ -38,62 +29,6 @@ BYTES = {"Content-Type": "application/offset+octet-stream"}
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[s3server.S3Server]:
     with s3server.start(tmp_path_factory.mktemp("s3")) as server:
         yield server
-
-
-@dataclass(frozen=True)
-class Replicas:
-    urls: list[str]
-    assets: SqliteAssets
-    store: ObjectStore
-    redis: "redis.asyncio.Redis"
-    s3: Any
-    bucket: str
-
-    def objects(self) -> list[str]:
-        page = self.s3.list_objects_v2(Bucket=self.bucket)
-        return sorted(item["Key"] for item in page.get("Contents", []))
-
-    def unfinished(self) -> list[Any]:
-        return list(self.s3.list_multipart_uploads(Bucket=self.bucket).get("Uploads", []))
-
-    async def content(self, name: str) -> bytes:
-        asset = await self.assets.get("shop", name)
-        assert asset.spec.source.object
-        return await self.store.read(asset.spec.source.object.key, max_bytes=1 << 26) or b""
-
-
-@asynccontextmanager
-async def running(
-    tmp_path: Path, s3: s3server.S3Server, monkeypatch: pytest.MonkeyPatch, bucket: str, *, share: bool = True
-) -> AsyncIterator[Replicas]:
-    s3.create_bucket(bucket)
-    for name, value in s3.environment(bucket, prefix="root").items():
-        monkeypatch.setenv(name, value)
-    settings = StoreSettings(url=f"s3://{bucket}/root")
-    store = open_store(settings)
-    async with AsyncExitStack() as stack:
-        server = stack.enter_context(redisserver.started(tmp_path))
-        database = await Database.open(tmp_path / "assets.sqlite")
-        stack.push_async_callback(database.close)
-        assets = SqliteAssets(database, lambda *_: None)
-        urls, clients = [], []
-        for _ in range(2):
-            client = redis.asyncio.Redis.from_url(server.url(user="default", password=server.root))
-            clients.append(client)
-            stack.push_async_callback(client.aclose)
-            parts = S3Parts(settings)
-            app = create_app(
-                assets=assets,
-                store=store,
-                parts=parts,
-                forms=parts,
-                progress=Halfway(),
-                tokens=Tokens(USERS.values()),
-                settings=Settings(),
-                locks=RedisLocks(client) if share else None,
-            )
-            urls.append(f"http://127.0.0.1:{await stack.enter_async_context(serving(app))}")
-        yield Replicas(urls, assets, store, clients[0], s3.client(), bucket)
 
 
 @pytest.fixture
@@ -220,12 +155,23 @@ async def test_a_key_at_two_replicas_without_a_common_lock(
 
 
 async def test_a_lock_outlives_redis(replicas: Replicas) -> None:
-    locks = RedisLocks(redis.asyncio.Redis(port=1, socket_connect_timeout=0.5))
-    async with locks.hold("a"):
+    alone = RedisLocks(redis.asyncio.Redis(port=1, socket_connect_timeout=0.5))
+    async with alone.hold("a"):
         assert True
     async with RedisLocks(replicas.redis).hold("a"):
         assert await replicas.redis.get(f"{PREFIX}a")
     assert not await replicas.redis.get(f"{PREFIX}a")
+
+
+async def test_a_lock_ends_although_its_lease_is_being_looked_at(replicas: Replicas) -> None:
+    # The client of Redis may swallow a cancellation that meets a command: whoever waits for its effect, waits for ever.
+    async def hold(number: int) -> None:
+        async with RedisLocks(replicas.redis).hold(str(number)):
+            await asyncio.sleep(locks.POLL_SECONDS + number % 20 / 1000)
+
+    for _ in range(3):
+        await asyncio.gather(*map(hold, range(40)))
+    assert not await replicas.redis.keys(f"{PREFIX}*")
 
 
 async def presigned(client: httpx2.AsyncClient, **fields: Any) -> Any:

@@ -18,7 +18,7 @@ from media_operator.plan import is_settled, plan
 from media_standalone.database import Database
 from mediaasset.assets import EVERYTHING, NotFoundError
 from mediaasset.jobs import JobPhase
-from mediaasset.names import FINALIZER
+from mediaasset.names import CREATED_ANNOTATION, FINALIZER
 from mediaasset.reasons import Reason
 from mediaasset.spec import MediaAsset
 from mediaasset.status import ConditionType
@@ -93,6 +93,25 @@ def test_a_late_old_one_deletes_itself_and_never_says_that_it_is_ready() -> None
     assert decided.actions == (DeleteAsset("shop", "old", "uid-old"),)
     assert decided.status == old.status
     assert [event.reason for event in decided.events] == [Reason.REPLACED]
+
+
+def test_of_two_in_one_second_the_one_that_ingest_noted_later_stays() -> None:
+    def noted(name: str, moment: datetime) -> MediaAsset:
+        # An API server counts seconds; the names say the contrary of the moments.
+        metadata = {"creationTimestamp": NOW.isoformat(), "annotations": {CREATED_ANNOTATION: moment.isoformat()}}
+        return make_asset(name=name, uid=f"uid-{name}", metadata_=metadata, **LATEST)
+
+    old, new = finished(noted("z", NOW + timedelta(seconds=0.1))), finished(noted("a", NOW + timedelta(seconds=0.2)))
+    assert deleted(decide_among(new, old)) == ["z"]
+    assert deleted(decide_among(old, new)) == ["z"]
+    # A note of another second, or none at all, moves nothing out of its own.
+    for other in ("2001-01-01T00:00:00+00:00", "2101-01-01T00:00:00", "soon"):
+        asset = noted("b", NOW)
+        strange = asset.model_copy(
+            update={"metadata": asset.metadata.model_copy(update={"annotations": {CREATED_ANNOTATION: other}})}
+        )
+        assert strange.created_at is not None
+        assert NOW <= strange.created_at < NOW + timedelta(seconds=1)
 
 
 def test_while_the_new_one_is_not_ready_the_old_one_stays() -> None:

@@ -1,13 +1,15 @@
 """GET /api/collections/{path}/ and PUT /api/collections/{path}/order/."""
 
+from typing import Any
+
 from starlette.endpoints import HTTPEndpoint
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from media_ingest import collection, jsonbody
-from media_ingest.auth import Scope, authorize
+from media_ingest.auth import Scope, Token, authorize
 from media_ingest.errors import Problem, Slug
-from media_ingest.routes.items import NO_STORE
+from media_ingest.routes.items import NO_STORE, own_url
 from media_ingest.service import service_of
 from mediaasset import keys
 
@@ -19,7 +21,8 @@ class Collection(HTTPEndpoint):
         """Show them in their order."""
         service = service_of(request)
         token = authorize(request, service.tokens, Scope.READ)
-        return JSONResponse(await collection.show(service, token, _path(request)), headers=NO_STORE)
+        paging = collection.Paging.of(request.query_params)
+        return JSONResponse(await shown(request, token, _path(request), paging), headers=NO_STORE)
 
 
 class Order(HTTPEndpoint):
@@ -32,7 +35,16 @@ class Order(HTTPEndpoint):
         path = _path(request)
         order = collection.Order.of(await jsonbody.read(request, service.settings))
         await collection.arrange(service, token, path, order)
-        return JSONResponse(await collection.show(service, token, path), headers=NO_STORE)
+        return JSONResponse(await shown(request, token, path), headers=NO_STORE)
+
+
+async def shown(
+    request: Request, token: Token, path: str, paging: collection.Paging = collection.FIRST_PAGE
+) -> dict[str, Any]:
+    """Return the answer for a collection, whichever door the request came by."""
+    service = service_of(request)
+    url = own_url(request, service.settings, f"{request.scope.get('root_path', '')}/api/collections/{path}/")
+    return await collection.show(service, token, path, url, paging)
 
 
 def _path(request: Request) -> str:

@@ -75,7 +75,7 @@ class Items(HTTPEndpoint):
         query = asked.query(token, asked.ordering)
         found = await service.assets.list(token.namespace, query, limit=size, offset=(page - 1) * size)
         last = max(1, -(-found.total // size))
-        url = _own_url(request, service.settings)
+        url = own_url(request, service.settings)
         body = {
             "count": found.total,
             "next": str(url.include_query_params(page=page + 1)) if page < last else None,
@@ -110,8 +110,9 @@ def asset_name(request: Request) -> str:
     return name
 
 
-def _own_url(request: Request, settings: Settings) -> URL:
-    """Return the URL of the request as the client should see it."""
+def own_url(request: Request, settings: Settings, path: str | None = None) -> URL:
+    """Return the URL of the request, or of another path with the same query, as the client should see it."""
+    url = request.url if path is None else request.url.replace(path=path)
     if settings.public_url is None:
-        return request.url
-    return URL(f"{settings.public_url.rstrip('/')}{request.url.path}").replace(query=request.url.query)
+        return url
+    return URL(f"{settings.public_url.rstrip('/')}{url.path}").replace(query=url.query)

@@ -8,6 +8,7 @@ from starlette.responses import JSONResponse, Response
 
 from media_ingest import body, collection, intake, market
 from media_ingest.auth import Scope, authorize
+from media_ingest.routes.collections import shown
 from media_ingest.routes.items import NO_STORE
 from media_ingest.routes.upload import location
 from media_ingest.service import service_of
@@ -37,7 +38,8 @@ class Images(HTTPEndpoint):
         service = service_of(request)
         token = authorize(request, service.tokens, Scope.READ)
         path = market.ad_path(request.path_params["id"])
-        return JSONResponse(await collection.show(service, token, path), headers=NO_STORE)
+        paging = collection.Paging.of(request.query_params)
+        return JSONResponse(await shown(request, token, path, paging), headers=NO_STORE)
 
 
 class User(HTTPEndpoint):

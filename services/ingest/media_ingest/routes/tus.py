@@ -100,7 +100,10 @@ class Upload(HTTPEndpoint):
         service, token, name = _opened(request)
         if request.headers.get("Content-Type") != CONTENT_TYPE:
             raise Problem(
-                Slug.REQUEST_REFUSED, f"Send Content-Type: {CONTENT_TYPE}.", status=HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+                Slug.REQUEST_REFUSED,
+                f"Send Content-Type: {CONTENT_TYPE}.",
+                status=HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+                headers={"Accept": CONTENT_TYPE},
             )
         start = _number(request, "Upload-Offset")
         if start is None:

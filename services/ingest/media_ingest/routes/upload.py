@@ -1,4 +1,4 @@
-"""POST /api/media/upload/."""
+"""POST and PUT /api/media/upload/."""
 
 from http import HTTPStatus
 
@@ -22,6 +22,18 @@ class Upload(HTTPEndpoint):
         return await created(
             request, await intake.accept(service, token, body.of_request(request, service.settings), key)
         )
+
+    async def put(self, request: Request) -> Response:
+        """Do the same for clients that send a file by PUT, such as `curl -T`."""
+        return await self.post(request)
+
+
+class NamedUpload(HTTPEndpoint):
+    """The same with the name of the file in the path, as `curl -T` has it for a URL that ends with a slash."""
+
+    async def put(self, request: Request) -> Response:
+        """Take one file."""
+        return await Upload.post(self, request)  # type: ignore[arg-type]  # both only answer
 
 
 async def created(request: Request, accepted: intake.Accepted) -> Response:
