@@ -101,7 +101,9 @@ async def test_so_many_may_wait_and_who_goes_away_makes_room(tmp_path: Path) -> 
             return await api.get(path)
 
         async with following(api, name) as first, following(api, name) as second:
-            for stream in (messages(first), messages(second)):
+            # One that nobody holds any more is closed, and its place is free.
+            streams = [messages(first), messages(second)]
+            for stream in streams:
                 assert (await anext(stream))["event"] == "status"
             for path in (f"/api/media/{name}/events/", f"/api/media/{name}/?wait=1"):
                 refused = await asked(path)
@@ -109,6 +111,7 @@ async def test_so_many_may_wait_and_who_goes_away_makes_room(tmp_path: Path) -> 
                 assert refused.json()["type"].endswith(":too-busy")
                 assert int(refused.headers["Retry-After"]) > 0
             assert (await asked(f"/api/media/{name}/")).status_code == 200
+            assert len(streams) == 2
 
         async def again() -> bool | None:
             async with following(api, name) as third:
