@@ -98,7 +98,6 @@ ensure_node() {
 ensure_clients() {
   local clients=.tools/clients
   cmp -s tests/clients/package-lock.json "$clients/package-lock.json" && [ -e "$clients/node_modules/.package-lock.json" ] && return
-  ensure_node
   say "installing what tests/clients/package.json names into .tools"
   rm -rf "$clients"
   mkdir -p "$clients"
@@ -123,6 +122,7 @@ case "${1:-}" in
     ensure_nginx
     ensure_redis
     ensure_scanners
+    ensure_node
     ensure_browser
     ensure_clients
     ;;
