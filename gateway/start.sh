@@ -16,6 +16,13 @@ run=${GATEWAY_RUN_DIR:-/tmp}
 cache=${GATEWAY_CACHE_DIR:-/var/cache/nginx}
 certificates=${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}
 servers=${GATEWAY_RESOLVER:-}
+proxies=${GATEWAY_TRUSTED_PROXIES:-}
+rate=${GATEWAY_RATE:-}
+burst=${GATEWAY_RATE_BURST:-200}
+ages=${GATEWAY_MAX_AGES:-}
+origins=${GATEWAY_CORS_ORIGINS:-*}
+metrics=${GATEWAY_METRICS_LISTEN:-9113}
+account=${AWS_ACCESS_KEY_ID:-}
 
 # Only characters that mean nothing to nginx and to sed pass.
 authority=${endpoint#*://}
@@ -45,6 +52,63 @@ case $seconds in
 esac
 case $listen in
   *[!]A-Fa-f0-9.:[]* | "") complain "GATEWAY_LISTEN must be a port or address:port, not '$listen'" ;;
+esac
+case $metrics in
+  unix:/*[!A-Za-z0-9._/-]* | "") complain "GATEWAY_METRICS_LISTEN is no path: '$metrics'" ;;
+  unix:/*) ;;
+  *[!]A-Fa-f0-9.:[]*) complain "GATEWAY_METRICS_LISTEN must be a port, address:port or unix:/path, not '$metrics'" ;;
+esac
+case $rate in
+  "" | [1-9]*/second | [1-9]*/minute)
+    case ${rate%/*} in
+      *[!0-9]*) complain "GATEWAY_RATE must be like 100/second or 600/minute, not '$rate'" ;;
+    esac ;;
+  *) complain "GATEWAY_RATE must be like 100/second or 600/minute, not '$rate'" ;;
+esac
+case $burst in
+  *[!0-9]* | 0* | "") complain "GATEWAY_RATE_BURST must be a number from 1 on, not '$burst'" ;;
+esac
+# Lists are words with spaces between them; none of them may be a pattern of the shell.
+set -f
+trusted=""
+for network in ${proxies:-127.0.0.0/8 10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 100.64.0.0/10 ::1 fc00::/7}; do
+  case $network in
+    *[!A-Fa-f0-9.:/]*) complain "GATEWAY_TRUSTED_PROXIES must be addresses and networks, not '$network'" ;;
+    *) trusted="$trusted set_real_ip_from $network;" ;;
+  esac
+done
+lifetimes=""
+for pair in $ages; do
+  path=${pair%=*}
+  case $path in
+    *[!A-Za-z0-9._/-]* | [!/]* | "") complain "GATEWAY_MAX_AGES must be like /media/shop/=604800, not '$pair'"; continue ;;
+  esac
+  case ${pair##*=} in
+    *[!0-9]* | "") complain "GATEWAY_MAX_AGES must be like /media/shop/=604800, not '$pair'"; continue ;;
+  esac
+  lifetimes="$lifetimes ~^$(echo "$path" | sed 's/\./[.]/g') \"public, max-age=${pair##*=}\";"
+done
+allowed=""
+vary='more_set_headers "Vary: Origin";'
+for origin in $origins; do
+  case $origin in
+    "*") allowed='default "*";'; vary="" ;;
+    http://?* | https://?*)
+      case ${origin#*://} in
+        *[!A-Za-z0-9.:-]*) complain "GATEWAY_CORS_ORIGINS must be like https://shop.example, or *, not '$origin'" ;;
+        *) allowed="$allowed \"$origin\" \"$origin\";" ;;
+      esac ;;
+    *) complain "GATEWAY_CORS_ORIGINS must be like https://shop.example, or *, not '$origin'" ;;
+  esac
+done
+set +f
+if [ -n "$account" ]; then
+  [ -n "${AWS_SECRET_ACCESS_KEY:-}" ] || complain "AWS_SECRET_ACCESS_KEY is missing, for AWS_ACCESS_KEY_ID is there"
+  [ -n "${AWS_REGION:-}" ] || complain "AWS_REGION is missing, for AWS_ACCESS_KEY_ID is there"
+fi
+home=$(cd "${0%/*}" && pwd)
+case $home in
+  *[!A-Za-z0-9._/-]*) complain "the path '$home' has characters that nginx would take for its own" ;;
 esac
 for directory in "$run" "$cache"; do
   case $directory in
@@ -95,12 +159,33 @@ if [ -n "$is_name" ] && [ -z "${GATEWAY_RESOLVER:-}" ]; then
   fi
 fi
 
+zone=""
+limit=""
+if [ -n "$rate" ]; then
+  unit=${rate#*/}
+  zone="limit_req_zone \$binary_remote_addr zone=clients:10m rate=${rate%/*}r/${unit%"${unit#?}"};"
+  limit="limit_req zone=clients burst=$burst nodelay;"
+fi
+# To an account that may list the bucket S3 says what is missing: a refusal is then a fault of the settings.
+refused=""
+[ -z "$account" ] || refused="403 "
+
 # Started by root, its workers would be another user, who cannot use the directories of this one.
 user=""
 [ "$(id -u)" -ne 0 ] || user="user root;"
 
 sed \
   -e "s|\${GATEWAY_USER}|$user|g" \
+  -e "s|\${GATEWAY_HOME}|$home|g" \
+  -e "s|\${GATEWAY_TRUSTED}|$trusted|g" \
+  -e "s|\${GATEWAY_RATE_ZONE}|$zone|g" \
+  -e "s|\${GATEWAY_RATE_LIMIT}|$limit|g" \
+  -e "s|\${GATEWAY_MAX_AGES}|$lifetimes|g" \
+  -e "s|\${GATEWAY_CORS}|$allowed|g" \
+  -e "s|\${GATEWAY_VARY}|$vary|g" \
+  -e "s|\${GATEWAY_REFUSED}|$refused|g" \
+  -e "s|\${GATEWAY_METRICS_LISTEN}|$metrics|g" \
+  -e "s|\${GATEWAY_STORE_PATH}|/$bucket${prefix:+/$prefix}|g" \
   -e "s|\${GATEWAY_STORE}|${endpoint%%://*}://$full${authority#"$name"}/$bucket${prefix:+/$prefix}|g" \
   -e "s|\${GATEWAY_ENDPOINT_HOST}|$authority|g" \
   -e "s|\${GATEWAY_ENDPOINT_NAME}|$name|g" \
@@ -111,7 +196,8 @@ sed \
   -e "s|\${GATEWAY_CACHE_SIZE}|$size|g" \
   -e "s|\${GATEWAY_CACHE_SECONDS}|$seconds|g" \
   -e "s|\${SSL_CERT_FILE}|$certificates|g" \
-  "${0%/*}/nginx.conf" >"$run/nginx.conf"
+  "$home/nginx.conf" >"$run/nginx.conf"
 # Left by one that was killed, it would be an address in use.
 rm -f "$run/origin.sock"
+case $metrics in unix:*) rm -f "${metrics#unix:}" ;; esac
 exec nginx -e stderr -c "$run/nginx.conf"

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Print the policy of S3 that gives a component what it needs, and no more, as JSON.
 
-policies.py BUCKET ingest|operator|transcoder [--prefix PREFIX]     for the account of a component
+policies.py BUCKET ingest|operator|transcoder|gateway [--prefix PREFIX]     for the account of a component
 policies.py BUCKET anonymous [--prefix PREFIX]                      for the bucket: anyone reads what is public
 """
 

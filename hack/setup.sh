@@ -55,9 +55,10 @@ ensure_ffmpeg() {
 }
 
 ensure_nginx() {
-  # The configuration of the gateway names where Debian puts the module.
-  { have nginx || [ -x /usr/sbin/nginx ]; } && [ -e /usr/lib/nginx/modules/ngx_http_headers_more_filter_module.so ] && return
-  local packages=(nginx libnginx-mod-http-headers-more-filter)
+  # The configuration of the gateway names where Debian puts the modules.
+  { have nginx || [ -x /usr/sbin/nginx ]; } && [ -e /usr/lib/nginx/modules/ngx_http_headers_more_filter_module.so ] \
+    && [ -e /usr/lib/nginx/modules/ngx_http_lua_module.so ] && return
+  local packages=(nginx libnginx-mod-http-headers-more-filter libnginx-mod-http-lua)
   hack/apt.sh "${packages[@]}" && return
   die "nginx is needed to test the gateway. Run: sudo apt-get install ${packages[*]}"
 }

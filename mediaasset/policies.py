@@ -20,6 +20,7 @@ class Component(StrEnum):
     INGEST = "ingest"
     OPERATOR = "operator"
     TRANSCODER = "transcoder"
+    GATEWAY = "gateway"
     ANONYMOUS = "anonymous"
 
 
@@ -49,6 +50,7 @@ RIGHTS: Mapping[str, Mapping[Component, frozenset[Right]]] = {
         Component.INGEST: frozenset({Right.SIGN}),
         Component.OPERATOR: frozenset({Right.READ, Right.WRITE, Right.DELETE, Right.LIST}),
         Component.TRANSCODER: frozenset({Right.WRITE}),
+        Component.GATEWAY: frozenset({Right.READ, Right.LIST}),
         Component.ANONYMOUS: frozenset({Right.READ}),
     },
     keys.PRIVATE: {

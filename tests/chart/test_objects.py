@@ -97,7 +97,7 @@ def test_the_ports_of_services_probes_and_policies_are_those_of_the_container(re
     http, metrics = {"name": "http", "containerPort": 8080}, {"name": "metrics", "containerPort": 9090}
     assert {name.removeprefix("media-media-operator"): found for name, found in ports.items()} == {
         "": [http],
-        "-gateway": [http],
+        "-gateway": [http, {"name": "metrics", "containerPort": 9113}],
         "-ingest": [http, metrics],
     }
     for service in of_kind(rendered, "Service"):
@@ -302,7 +302,29 @@ def test_keys_of_an_issuer_may_lie_in_a_config_map(helm: Helm, minimal: Json) ->
 def test_the_gateway_gets_what_its_start_reads(rendered: list[Json]) -> None:
     given = env_of(container_of(named(rendered, "Deployment", "media-media-operator-gateway")))
     read = set(re.findall(r"\$\{([A-Z_]+):-", (ROOT / "gateway/start.sh").read_text()))
+    read |= {"AWS_SECRET_ACCESS_KEY", "AWS_REGION"}
     assert {"GATEWAY_ENDPOINT", "GATEWAY_BUCKET", "GATEWAY_PREFIX"} <= set(given) - {"EXTRA"} <= read
+
+
+def test_a_gateway_gets_what_was_set(helm: Callable[..., Any], minimal: Json) -> None:
+    gateway = {
+        "maxAges": [{"path": "/media/shop/", "seconds": 604800}, {"path": "/media/", "seconds": 86400}],
+        "corsOrigins": ["https://shop.example", "http://localhost:3000"],
+        "limits": {"requestsPerAddress": "100/second", "burst": 50},
+        "trustedProxies": ["192.0.2.0/24"],
+    }
+    s3 = minimal["s3"] | {"credentials": {"gateway": {"existingSecret": "s3-gateway"}}}
+    done = helm("template", "media", str(CHART), values={**minimal, "s3": s3, "gateway": gateway})
+    deployment = named(list(yaml.safe_load_all(done.stdout)), "Deployment", "media-media-operator-gateway")
+    given = env_of(container_of(deployment))
+    assert given["GATEWAY_MAX_AGES"].split() == ["/media/shop/=604800", "/media/=86400"]
+    assert given["GATEWAY_CORS_ORIGINS"] == "https://shop.example http://localhost:3000"
+    assert (given["GATEWAY_RATE"], given["GATEWAY_RATE_BURST"]) == ("100/second", "50")
+    assert given["GATEWAY_TRUSTED_PROXIES"] == "192.0.2.0/24"
+    variables = {each["name"]: each for each in container_of(deployment)["env"]}
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        assert variables[name]["valueFrom"]["secretKeyRef"] == {"name": "s3-gateway", "key": name}
+    assert given["AWS_REGION"]
 
 
 def test_the_pods_of_jobs_are_what_the_operator_takes(rendered: list[Json], tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 
 import obstore
@@ -34,18 +35,24 @@ def _standalone(path: Path) -> Iterator[Served]:
 
 
 @contextmanager
-def _gateway(path: Path) -> Iterator[Served]:
+def _gateway(path: Path, *, signs: bool = False) -> Iterator[Served]:
     with s3server.start(path / "s3") as server:
-        bucket = gateway.bucket(server, prefix="root")
+        account = server.create_account("gateway") if signs else None
+        bucket = gateway.bucket(server, prefix="root", account=account)
         for known in (*PUBLISHED, PRIVATE):
             bucket.put(known.key, known.body)
         for key, body in HIDDEN.items():
             obstore.put(bucket.store, key, body)
-        with gateway.start(path / "gateway", server.endpoint, GATEWAY_PREFIX="root") as served:
+        own = server.environment("media", account=account) if account else {}
+        with gateway.start(path / "gateway", server.endpoint, **own, GATEWAY_PREFIX="root") as served:
             yield Served(served.base_url)
 
 
-SERVERS: dict[str, Callable[[Path], AbstractContextManager[Served]]] = {"gateway": _gateway, "standalone": _standalone}
+SERVERS: dict[str, Callable[[Path], AbstractContextManager[Served]]] = {
+    "gateway": _gateway,
+    "gateway that signs": partial(_gateway, signs=True),
+    "standalone": _standalone,
+}
 
 
 @pytest.fixture(scope="session", params=sorted(SERVERS))

@@ -1,11 +1,13 @@
 """The gateway as it ships: its start script and configuration with the nginx of this machine, in front of a bucket."""
 
+import hashlib
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +18,10 @@ from obstore.store import S3Store
 
 import s3server
 from media_transcoder import publish
+from mediaasset import keys
 from mediaasset.media import served_mime
-from s3server import S3Server
+from mediaasset.policies import bucket_policy
+from s3server import Account, S3Server
 from service import wait_for
 
 START = Path(__file__).parents[2] / "gateway/start.sh"
@@ -37,6 +41,10 @@ class Gateway:
         return [line for line in lines if line["server"] == server]
 
 
+#: Starts a gateway with settings.
+Start = Callable[..., Gateway]
+
+
 @dataclass(frozen=True, slots=True)
 class Bucket:
     """The bucket `media` of an S3 server."""
@@ -49,15 +57,12 @@ class Bucket:
         obstore.put(self.store, key, body, attributes=publish._attributes(key, served_mime(key) or ""))
 
 
-def bucket(server: S3Server, *, prefix: str = "") -> Bucket:
-    """Make the bucket, of which anybody may read what lies under media/, and nothing else."""
-    allow = {
-        "Effect": "Allow",
-        "Principal": "*",
-        "Action": "s3:GetObject",
-        "Resource": f"arn:aws:s3:::media/{prefix}/media/*".replace("//", "/"),
-    }
-    server.create_bucket("media", {"Version": "2012-10-17", "Statement": [allow]})
+def bucket(server: S3Server, *, prefix: str = "", account: Account | None = None) -> Bucket:
+    """Make the bucket, of which anybody may read what lies under media/ and nothing else, or only the account."""
+    policy = bucket_policy("media", prefix, {"gateway": account.access_key} if account else {})
+    if account:
+        policy["Statement"] = [each for each in policy["Statement"] if each["Principal"] != "*"]
+    server.create_bucket("media", policy)
     store = S3Store(
         "media",
         prefix=prefix or None,
@@ -68,6 +73,14 @@ def bucket(server: S3Server, *, prefix: str = "") -> Bucket:
         client_options={"allow_http": True},
     )
     return Bucket(server.endpoint, store)
+
+
+def put(bucket: Bucket, body: bytes, extension: str = "jpg") -> str:
+    """Write a new rendition; return its key."""
+    prefix = f"media/shop/assets/{secrets.token_hex(8)}/"
+    key = keys.rendition(prefix, "medium", hashlib.sha256(body).hexdigest(), extension)
+    bucket.put(key, body)
+    return key
 
 
 def settings(path: Path, endpoint: str, **changed: str) -> dict[str, str]:
@@ -81,6 +94,7 @@ def settings(path: Path, endpoint: str, **changed: str) -> dict[str, str]:
         "GATEWAY_BUCKET": "media",
         "GATEWAY_RUN_DIR": str(run),
         "GATEWAY_CACHE_DIR": str(cache),
+        "GATEWAY_METRICS_LISTEN": f"unix:{run}/metrics.sock",
     }
     return own | changed
 

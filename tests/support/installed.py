@@ -143,7 +143,7 @@ def prepare(cluster: Cluster, helm: Path, s3: S3Server, base_url: str, ingress_c
     """Make the bucket, the accounts and the Secrets that an install needs."""
     # A cluster may be used for several runs; a name of each keeps them apart.
     bucket, prefix = f"media-{secrets.token_hex(4)}", "root"
-    accounts = {name: s3.create_account(f"{name}-{bucket}") for name in ("ingest", "operator", "transcoder")}
+    accounts = {name: s3.create_account(f"{name}-{bucket}") for name in ("ingest", "operator", "transcoder", "gateway")}
     names = {name: account.access_key for name, account in accounts.items()}
     s3.create_bucket(bucket, policies.bucket_policy(bucket, prefix, names))
     for namespace in (SYSTEM, *sorted(set(TENANTS.values()))):
@@ -162,7 +162,8 @@ def prepare(cluster: Cluster, helm: Path, s3: S3Server, base_url: str, ingress_c
             "endpoint": s3.endpoint,
             "bucket": bucket,
             "prefix": prefix,
-            "credentials": {name: {"existingSecret": f"s3-{name}"} for name in accounts},
+            # The gateway reads as anybody.
+            "credentials": {name: {"existingSecret": f"s3-{name}"} for name in accounts if name != "gateway"},
         },
         "tokens": {"existingSecret": "media-tokens"},
         "ingress": {"enabled": True, "className": ingress_class},

@@ -6,7 +6,6 @@ import secrets
 import signal
 import socket
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,7 +14,7 @@ import obstore
 import pytest
 
 import gateway
-from gateway import Bucket, Gateway
+from gateway import Bucket, Gateway, Start, put
 from mediaasset import keys
 from mediaasset.media import MEDIA_TYPES, Kind, MediaType
 from served import check_problem
@@ -25,16 +24,6 @@ from tap import Tap
 MIB = 1024 * 1024
 #: For as long as a test lasts.
 LONG = "3600"
-
-Start = Callable[..., Gateway]
-
-
-def put(bucket: Bucket, body: bytes, extension: str = "jpg") -> str:
-    """Write a new rendition; return its key."""
-    prefix = f"media/shop/assets/{secrets.token_hex(8)}/"
-    key = keys.rendition(prefix, "medium", hashlib.sha256(body).hexdigest(), extension)
-    bucket.put(key, body)
-    return key
 
 
 def last(served: Gateway) -> str:

@@ -58,6 +58,23 @@ def test_all_that_is_missing_is_said_at_once(tmp_path: Path) -> None:
         ("GATEWAY_RUN_DIR", "/nowhere"),
         ("GATEWAY_CACHE_DIR", "/nowhere"),
         ("SSL_CERT_FILE", "/nowhere"),
+        ("GATEWAY_METRICS_LISTEN", "9113;"),
+        ("GATEWAY_METRICS_LISTEN", "unix:/a b"),
+        ("GATEWAY_RATE", "100"),
+        ("GATEWAY_RATE", "1x/second"),
+        ("GATEWAY_RATE", "0/second"),
+        ("GATEWAY_RATE", "1/hour"),
+        ("GATEWAY_RATE_BURST", "0"),
+        ("GATEWAY_TRUSTED_PROXIES", "10.0.0.0/8;"),
+        ("GATEWAY_TRUSTED_PROXIES", "proxy.example"),
+        ("GATEWAY_MAX_AGES", "/media/=week"),
+        ("GATEWAY_MAX_AGES", "media/=1"),
+        ("GATEWAY_MAX_AGES", "/media/.*=1"),
+        ("GATEWAY_MAX_AGES", '/media/"=1'),
+        ("GATEWAY_MAX_AGES", "/media/"),
+        ("GATEWAY_CORS_ORIGINS", "shop.example"),
+        ("GATEWAY_CORS_ORIGINS", "https://shop.example/"),
+        ("GATEWAY_CORS_ORIGINS", 'https://"$uri"'),
     ],
 )
 def test_setting_that_is_wrong_is_named(tmp_path: Path, name: str, value: str) -> None:
@@ -65,6 +82,12 @@ def test_setting_that_is_wrong_is_named(tmp_path: Path, name: str, value: str) -
     # A value may span lines, so it is the first that counts.
     assert value.splitlines()[0] in said[0]
     assert name in said[0] or value == "/nowhere"
+
+
+def test_an_account_needs_a_secret_and_a_region(tmp_path: Path) -> None:
+    secret, region = refused(tmp_path, AWS_ACCESS_KEY_ID="account")
+    assert "AWS_SECRET_ACCESS_KEY is missing" in secret
+    assert "AWS_REGION is missing" in region
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "[::1]:9000"])
