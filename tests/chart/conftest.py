@@ -84,8 +84,10 @@ VALUES: dict[str, Json] = {
             },
             "image": {"digest": "sha256:" + "0" * 64},
             "topologySpreadConstraints": _SPREAD,
+            "autoscaling": {"enabled": True, "maxReplicas": 5},
         },
-        "gateway": {**_EVERYWHERE, "topologySpreadConstraints": _SPREAD},
+        "gateway": {**_EVERYWHERE, "topologySpreadConstraints": _SPREAD, "autoscaling": {"enabled": True}},
+        "monitoring": {"podMonitors": {"enabled": True, "labels": {"release": "prometheus"}}},
         "transcoder": {
             **_EVERYWHERE,
             "progress": {
@@ -114,6 +116,8 @@ VALUES: dict[str, Json] = {
             "deniedCIDRs": ["203.0.113.0/24", "2600::/32"],
         },
     },
+    # The files that people begin with.
+    **{file.stem: yaml.safe_load(file.read_text()) for file in sorted((CHART / "examples").glob("*.yaml"))},
     "namespaces": {**_MINIMAL, "watchNamespaces": ["shop", "museum"]},
     "shared": {
         **_MINIMAL,

@@ -415,6 +415,30 @@ def test_images_are_named_by_registry_tag_or_digest(render: Render) -> None:
     assert images("everything") == {*other, "registry.example.org/media-operator/ingest@sha256:" + "0" * 64}
 
 
+def test_autoscaling_takes_the_place_of_replicas(render: Render) -> None:
+    for name, scaled in (("minimal", False), ("everything", True)):
+        rendered = render(name)
+        found = {body["metadata"]["name"]: body["spec"] for body in of_kind(rendered, "HorizontalPodAutoscaler")}
+        for component in ("media-media-operator-ingest", "media-media-operator-gateway"):
+            deployment = named(rendered, "Deployment", component)
+            assert (component in found, "replicas" not in deployment["spec"]) == (scaled, scaled)
+            if scaled:
+                assert found[component]["scaleTargetRef"]["name"] == component
+    assert found["media-media-operator-ingest"]["maxReplicas"] == 5
+
+
+def test_monitors_read_the_port_that_pods_have(render: Render) -> None:
+    assert not of_kind(render("minimal"), "PodMonitor")
+    monitors = of_kind(render("everything"), "PodMonitor")
+    for monitor in monitors:
+        assert monitor["metadata"]["labels"]["release"] == "prometheus"
+        pod = pod_of(named(render("everything"), "Deployment", monitor["metadata"]["name"]))
+        assert monitor["spec"]["selector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
+        [endpoint] = monitor["spec"]["podMetricsEndpoints"]
+        assert endpoint["port"] in {port["name"] for port in pod["spec"]["containers"][0]["ports"]}
+    assert len(monitors) == 2
+
+
 def test_there_is_one_operator_and_the_others_can_be_drained(rendered: list[Json]) -> None:
     operator = named(rendered, "Deployment", "media-media-operator")["spec"]
     assert (operator["replicas"], operator["strategy"]["type"]) == (1, "Recreate")

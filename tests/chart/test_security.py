@@ -258,6 +258,6 @@ def test_nobody_reaches_the_operator_and_clients_the_port_of_the_others(render: 
     assert policies["media-media-operator"]["ingress"] == []
     clients = {"ports": [{"port": "http"}], "from": [{"namespaceSelector": {}}]}
     metrics = {"ports": [{"port": "metrics"}], "from": [{"podSelector": {"matchLabels": {"app": "prometheus"}}}]}
-    assert policies["media-media-operator-gateway"]["ingress"] == [clients]
+    assert policies["media-media-operator-gateway"]["ingress"] == [clients, metrics]
     assert policies["media-media-operator-ingest"]["ingress"] == [clients, metrics]
     assert not of_kind(render("shared"), "NetworkPolicy")

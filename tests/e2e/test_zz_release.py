@@ -13,6 +13,7 @@ import installed
 from cluster import ASSETS, Json
 from elsewhere import BUILDERS
 from installed import COMPONENTS, RELEASE, SYSTEM, WORK, Installed
+from mediaasset import policies
 from service import wait_for
 
 DATA = Path(__file__).parents[1] / "data"
@@ -43,6 +44,35 @@ def waiting_for_an_image(media: Installed, uid: str) -> bool:
     pods = media.cluster.find("pods", WORK, f"media-operator.io/asset-uid={uid}")
     states = [each["state"].get("waiting", {}) for pod in pods for each in pod["status"].get("containerStatuses", [])]
     return any(state.get("reason") in {"ErrImagePull", "ImagePullBackOff"} for state in states)
+
+
+def test_helm_test_passes_and_says_what_it_asked(media: Installed) -> None:
+    said = media.test()
+    assert "/readyz 200" in said
+    assert "/healthz 200" in said
+
+
+def test_bucket_that_nobody_may_read_is_served_by_the_account_of_the_gateway(restored: Installed) -> None:
+    media = restored
+    account = media.accounts["gateway"]
+    media.cluster.secret("s3-gateway", SYSTEM, **installed.credentials(account))
+    public = policies.bucket_policy(media.bucket, media.prefix, {n: a.access_key for n, a in media.accounts.items()})
+    closed = {**public, "Statement": [each for each in public["Statement"] if each["Principal"] != "*"]}
+    s3 = media.values["s3"]
+    credentials = {**s3["credentials"], "gateway": {"existingSecret": "s3-gateway"}}
+    media.s3.put_policy(media.bucket, closed)
+    try:
+        media.install({"s3": {**s3, "credentials": credentials}})
+        status = media.ready(media.apply(PHOTO))["status"]
+        [url] = [each["url"] for each in status["renditions"] if each["name"] == "medium"]
+        answer = httpx2.get(url)
+        assert (answer.status_code, answer.headers["Content-Type"]) == (200, "image/jpeg")
+        missing = httpx2.get(url.replace("medium", "absent"))
+        assert missing.status_code == 404
+        [key] = [each["key"] for each in status["renditions"] if each["name"] == "medium"]
+        assert httpx2.get(f"{media.s3.endpoint}/{media.bucket}/{media.key(key)}").status_code == 403
+    finally:
+        media.s3.put_policy(media.bucket, public)
 
 
 def test_upgrade_with_work_under_way_loses_nothing_also_when_an_image_comes_late(

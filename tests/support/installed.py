@@ -105,7 +105,13 @@ class Installed(Service):
         body = json.dumps({**self.values, **(values or {})})
         command = ["upgrade", "--install", RELEASE, str(CHART), "--namespace", SYSTEM, "--values", "-"]
         self._helm(*command, "--wait", "--timeout", "180s", stdin=body)
-        self.cluster.secret("s3-transcoder", WORK, **_credentials(self.accounts["transcoder"]))
+        self.cluster.secret("s3-transcoder", WORK, **credentials(self.accounts["transcoder"]))
+
+    def test(self) -> str:
+        """Run what the chart brings to test a release; return what it said."""
+        self._helm("test", RELEASE, "--namespace", SYSTEM, "--timeout", "120s")
+        said = self.cluster.run("logs", "-n", SYSTEM, f"{RELEASE}-media-operator-test")
+        return str(said.stdout)
 
     def uninstall(self) -> None:
         self._helm("uninstall", RELEASE, "--namespace", SYSTEM, "--wait", "--timeout", "180s")
@@ -149,7 +155,7 @@ def prepare(cluster: Cluster, helm: Path, s3: S3Server, base_url: str, ingress_c
     for namespace in (SYSTEM, *sorted(set(TENANTS.values()))):
         cluster.namespace(namespace)
     for name in ("ingest", "operator"):
-        cluster.secret(f"s3-{name}", SYSTEM, **_credentials(accounts[name]))
+        cluster.secret(f"s3-{name}", SYSTEM, **credentials(accounts[name]))
     tokens = {user: f"token-of-{user}-for-tests" for user in TENANTS}
     entries = [
         {"sha256": digest(token), "user": user, "username": user.title(), "namespace": TENANTS[user], "scopes": SCOPES}
@@ -189,5 +195,5 @@ def serves(base_url: str) -> bool:
         return False
 
 
-def _credentials(account: Account) -> dict[str, str]:
+def credentials(account: Account) -> dict[str, str]:
     return {"AWS_ACCESS_KEY_ID": account.access_key, "AWS_SECRET_ACCESS_KEY": account.secret_key}
