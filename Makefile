@@ -28,7 +28,7 @@ lint: ## Check the code without running it
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/mypy tests hack/cluster hack/demo.py hack/images/build.py hack/manifests.py hack/policies.py benchmarks
+	$(BIN)/mypy tests hack/cluster hack/demo.py hack/images/build.py hack/manifests.py benchmarks
 	$(BIN)/lint-imports
 	$(if $(YAML),$(BIN)/yamllint --strict --config-file hack/yamllint.yaml $(YAML))
 	uv lock --check --quiet

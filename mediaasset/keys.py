@@ -26,6 +26,20 @@ PUBLIC_PATH_PATTERN = r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,62}(/[A-Za-z0-9_-][A-Za-z
 PUBLIC_PATH_MAX_LENGTH = 200
 _PUBLIC_PATH = re.compile(PUBLIC_PATH_PATTERN.removesuffix("$") + r"\Z")
 
+_STORE = re.compile(r"s3://(?P<bucket>[a-z0-9.-]+)(?P<prefix>/[^\s?#]*)?")
+
+
+def place(url: str) -> tuple[str, str]:
+    """Return the bucket of `s3://bucket/root/prefix`, and the root prefix with a slash at its end, or empty.
+
+    Raises ValueError for what is none.
+    """
+    found = _STORE.fullmatch(url)
+    if not found:
+        message = f"{url!r} is not like s3://bucket or s3://bucket/prefix"
+        raise ValueError(message)
+    return found["bucket"], f"{(found['prefix'] or '').strip('/')}/".lstrip("/")
+
 
 def uploads_of(namespace: str, asset: str) -> str:
     """Return the prefix, ending in a slash, of what people sent for one asset."""

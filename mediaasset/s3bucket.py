@@ -6,21 +6,17 @@ import os
 import ssl
 from datetime import timedelta
 from typing import Any
-from urllib.parse import urlsplit
 
 import boto3
 import httpx2
-from botocore.config import Config
 from botocore.credentials import ReadOnlyCredentials
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
+from mediaasset.keys import place
 from mediaasset.parts import GoneError
 from mediaasset.reasons import MediaError, Reason
-from mediaasset.s3 import StoreSettings, endpoint
-
-_CONNECT_SECONDS = 5
-_READ_SECONDS = 30
-_CONNECTIONS = 32
+from mediaasset.s3 import StoreSettings
+from mediaasset.s3client import authorities_of, connect
 
 
 class Bucket:
@@ -28,15 +24,13 @@ class Bucket:
 
     def __init__(self, settings: StoreSettings) -> None:
         """Take where the bucket is; endpoint, region and credentials are the variables AWS_…, as for the store."""
-        address = urlsplit(settings.url)
-        self.name = address.netloc
-        self.prefix = f"{address.path.strip('/')}/".lstrip("/")
+        self.name, self.prefix = place(settings.url)
         # A session of its own: the one that boto3 shares keeps the credentials that it first saw.
         self._session = boto3.Session()
-        self.client = self._client(endpoint())
+        self.client = connect(self.name, session=self._session)
         public = str(settings.public_endpoint).rstrip("/") if settings.public_endpoint else None
         #: The client that signs what others send.
-        self.signing = self._client(public) if public else self.client
+        self.signing = connect(self.name, endpoint=public, session=self._session) if public else self.client
 
     async def call(self, method: str, key: str, **arguments: Any) -> dict[str, Any]:
         """Call a method about an object."""
@@ -77,37 +71,12 @@ class Bucket:
             raise NoCredentialsError
         return found.get_frozen_credentials()
 
-    def _client(self, url: str | None) -> Any:
-        style = "virtual" if os.environ.get("AWS_VIRTUAL_HOSTED_STYLE_REQUEST", "").lower() == "true" else "path"
-        return self._session.client(
-            "s3",
-            endpoint_url=url,
-            region_name=os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1",
-            verify=_authorities(),
-            config=Config(
-                signature_version="s3v4",
-                # Without an endpoint it is AWS, which knows the bucket by its host.
-                s3={"addressing_style": style if url else "auto"},
-                connect_timeout=_CONNECT_SECONDS,
-                read_timeout=_READ_SECONDS,
-                max_pool_connections=_CONNECTIONS,
-                retries={"mode": "standard", "total_max_attempts": 4},
-                # Other servers than AWS know only some of the checksums that boto3 would add on its own.
-                request_checksum_calculation="when_required",
-                response_checksum_validation="when_required",
-            ),
-        )
-
 
 @functools.cache
 def trust() -> ssl.SSLContext:
     """Return whom requests that boto3 does not send shall trust. Made once: reading the authorities takes a while."""
-    authorities = _authorities()
+    authorities = authorities_of(os.environ)
     return ssl.create_default_context(cafile=authorities) if authorities else httpx2.create_ssl_context()
-
-
-def _authorities() -> str | None:
-    return os.environ.get("AWS_CA_BUNDLE") or os.environ.get("SSL_CERT_FILE")
 
 
 def _meaning(error: ClientError) -> Exception:

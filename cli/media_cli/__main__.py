@@ -1,12 +1,9 @@
-"""The `media` command: upload files, look at assets, start a server on this machine."""
+"""The `media` command: upload and import files, look at assets and installations, start a server on this machine."""
 
 import importlib.util
-import json
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from enum import IntEnum, StrEnum
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +11,11 @@ import typer
 from rich.console import Console
 
 from media_cli import show, target, upload
-from media_cli.client import Client, Json, ServerError
+from media_cli.bucket.commands import bucket
+from media_cli.client import Client, Json
+from media_cli.doctor.command import doctor
+from media_cli.importing.command import import_media
+from media_cli.options import Exit, Format, Output, TokenFile, Url, connected, print_json
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -28,32 +29,10 @@ app = typer.Typer(
 
 whatsapp = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="The WhatsApp accounts of the server.")
 app.add_typer(whatsapp, name="whatsapp")
+app.add_typer(bucket, name="bucket")
 
-
-class Exit(IntEnum):
-    """The exit codes; of several that apply, the highest."""
-
-    OK = 0
-    FAILED = 1
-    USAGE = 2
-    SERVER = 3
-    LATE = 4
-    INTERRUPTED = 130
-
-
-class Output(StrEnum):
-    """How results are printed."""
-
-    TABLE = "table"
-    JSON = "json"
-
-
-Url = Annotated[str, typer.Option("--url", envvar="MEDIA_URL", help="The server.")]
-TokenFile = Annotated[
-    Path | None,
-    typer.Option(help="A file that holds the token; otherwise MEDIA_TOKEN, or for this machine that of standalone."),
-]
-Format = Annotated[Output, typer.Option("--output", "-o", help="A table for people or JSON for programs.")]
+app.command()(doctor)
+app.command(name="import")(import_media)
 
 
 @app.command(name="upload")
@@ -116,7 +95,7 @@ def get(
     with _client(url, token_file) as client:
         body = client.get(asset)
         if output is Output.JSON:
-            _print_json(body)
+            print_json(body)
         else:
             show.asset(Console(), body)
     if body["status"] == "failed":
@@ -136,7 +115,7 @@ def ls(
     with _client(url, token_file) as client:
         body = client.page(page, page_size)
     if output is Output.JSON:
-        _print_json(body)
+        print_json(body)
     else:
         show.assets(Console(), body)
 
@@ -153,7 +132,7 @@ def check(
     with _client(url, token_file) as client:
         body = client.check_whatsapp(account)
     if output is Output.JSON:
-        _print_json(body)
+        print_json(body)
     else:
         show.checks(Console(), body)
     if any(each["ok"] is False for each in body["checks"]):
@@ -177,22 +156,10 @@ def standalone(context: typer.Context) -> None:
     os.execv(sys.executable, [sys.executable, "-m", "media_standalone", *context.args])  # noqa: S606 - no shell wanted
 
 
-@contextmanager
-def _client(url: str, token_file: Path | None) -> Iterator[Client]:
-    """Give a client for the server, and turn what ends the command into a text and an exit code."""
-    errors = Console(stderr=True)
-    try:
-        with Client(target.find(url, token_file)) as client:
-            yield client
-    except target.TargetError as error:
-        errors.print(show.text(error), style="red", soft_wrap=True, highlight=False)
-        raise typer.Exit(Exit.USAGE) from error
-    except ServerError as error:
-        show.error(errors, error)
-        raise typer.Exit(Exit.SERVER) from error
-    except KeyboardInterrupt:
-        errors.print("Interrupted. What was uploaded goes on being processed: media ls shows it.", soft_wrap=True)
-        raise typer.Exit(Exit.INTERRUPTED) from None
+def _client(url: str, token_file: Path | None) -> AbstractContextManager[Client]:
+    return connected(
+        url, token_file, interrupted="Interrupted. What was uploaded goes on being processed: media ls shows it."
+    )
 
 
 def _report(uploads: list[upload.Upload], output: Output, errors: Console) -> None:
@@ -202,7 +169,7 @@ def _report(uploads: list[upload.Upload], output: Output, errors: Console) -> No
         if one.late:
             errors.print(f"{show.text(one.path)}: not finished in time; it goes on.", style="yellow", soft_wrap=True)
     if output is Output.JSON:
-        _print_json([_record(one) for one in uploads])
+        print_json([_record(one) for one in uploads])
         return
     for one in uploads:
         if one.asset:
@@ -227,10 +194,6 @@ def _outcome(one: upload.Upload) -> Exit:
     if one.late:
         return Exit.LATE
     return Exit.FAILED if one.asset and one.asset["status"] == "failed" else Exit.OK
-
-
-def _print_json(body: object) -> None:
-    print(json.dumps(body, indent=2))
 
 
 def main() -> None:

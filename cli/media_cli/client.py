@@ -30,16 +30,25 @@ class ServerError(Exception):
     """The server cannot be reached or did not do what was asked.
 
     title, detail and advice are sentences to show; `problem` is the server's own RFC 9457 object, empty when it gave
-    none; `transient` says that asking again later may help.
+    none; `status` is that of HTTP, None without an answer; `transient` says that asking again may help, after
+    `pause` seconds if the server named a time.
     """
 
     def __init__(
-        self, title: str, detail: str = "", advice: str = "", *, problem: Json | None = None, transient: bool = False
+        self,
+        title: str,
+        detail: str = "",
+        advice: str = "",
+        *,
+        problem: Json | None = None,
+        status: int | None = None,
+        transient: bool = False,
+        pause: int | None = None,
     ) -> None:
         super().__init__(" ".join(part for part in (title, detail, advice) if part))
         self.title, self.detail, self.advice = title, detail, advice
         self.problem = problem or {}
-        self.transient = transient
+        self.status, self.transient, self.pause = status, transient, pause
 
 
 class Client:
@@ -64,6 +73,17 @@ class Client:
         readable = name.encode("utf-8", "replace").decode("utf-8")
         return self._asset("POST", "/api/media/upload/", data=fields, files={"file": (readable, body)})
 
+    def upload_once(self, name: str, body: BinaryIO, fields: Mapping[str, str], key: str) -> tuple[Json, bool]:
+        """Send a file under an idempotency key; return its asset, and whether the server had it already."""
+        answer = self._answer(
+            "POST",
+            "/api/media/upload/",
+            data=fields,
+            files={"file": (name.encode("utf-8", "replace").decode("utf-8"), body)},
+            headers={"Idempotency-Key": f'"{key}"'},
+        )
+        return self._checked(_json(answer)), answer.headers.get("Idempotency-Replayed") == "true"
+
     def get(self, asset: str) -> Json:
         """Return an asset by its id."""
         # An id is one segment of a path whatever it holds.
@@ -84,12 +104,20 @@ class Client:
         return body
 
     def _asset(self, method: str, path: str, **request: Any) -> Json:
-        body = self._ask(method, path, **request)
+        return self._checked(self._ask(method, path, **request))
+
+    def _checked(self, body: Json) -> Json:
         if "id" not in body or "status" not in body:
             raise self._foreign()
         return body
 
     def _ask(self, method: str, path: str, **request: Any) -> Json:
+        body = _json(self._answer(method, path, **request))
+        if not body:
+            raise self._foreign()
+        return body
+
+    def _answer(self, method: str, path: str, **request: Any) -> httpx2.Response:
         try:
             answer = self._api.request(method, path, **request)
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
@@ -99,10 +127,7 @@ class Client:
             raise ServerError(f"The file cannot be read: {error.strerror}.") from error  # noqa: EM102, TRY003 - a title
         if not answer.is_success:
             raise self._refusal(answer)
-        body = _json(answer)
-        if not body:
-            raise self._foreign()
-        return body
+        return answer
 
     def _broken(self, error: Exception) -> ServerError:
         detail = f"{str(error) or type(error).__name__}."
@@ -130,7 +155,12 @@ class Client:
             str(problem.get("detail") or ""),
             advice,
             problem=problem,
-            transient=answer.is_server_error or status == HTTPStatus.TOO_MANY_REQUESTS,
+            status=status,
+            # 409 with a key: another request with the same one has not ended yet.
+            transient=answer.is_server_error
+            or status == HTTPStatus.TOO_MANY_REQUESTS
+            or str(problem.get("type", "")).endswith(":in-progress"),
+            pause=int(wait) if wait.isdecimal() else None,
         )
 
     def _foreign(self) -> ServerError:

@@ -48,6 +48,16 @@ VALUES: dict[str, Json] = {
             "caBundle": {"configMap": "store-ca", "key": "bundle.pem"},
             "credentials": _ACCOUNTS,
         },
+        "bucket": {
+            "apply": {
+                "enabled": True,
+                "existingSecret": "s3-owner",
+                "serviceAccount": {"annotations": {"example.org/role": "a"}},
+                "principals": {"ingest": "INGEST", "operator": "OPERATOR"},
+                "corsOrigins": ["https://shop.example.org"],
+                "unblock": True,
+            }
+        },
         "tokens": {"existingSecret": "media-tokens"},
         "operator": {
             **_EVERYWHERE,

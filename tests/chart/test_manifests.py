@@ -1,6 +1,5 @@
 """What people apply without Helm."""
 
-import json
 import re
 import subprocess
 import sys
@@ -12,7 +11,6 @@ import pytest
 import yaml
 
 from mediaasset import keys
-from mediaasset.policies import Component, bucket_policy, identity_policy
 from mediaasset.spec import MediaAsset, MediaProfile
 
 ROOT = Path(__file__).parents[2]
@@ -84,13 +82,3 @@ def test_the_values_of_the_documentation_can_be_installed(helm: Callable[..., An
     done = helm("template", "media", str(ROOT / "charts/media-operator"), values=yaml.safe_load(values))
     assert not done.returncode, done.stderr
     assert 'host: "media.example.org"' in done.stdout
-
-
-@pytest.mark.parametrize("component", Component)
-def test_policies_are_printed_as_the_documentation_says(component: Component) -> None:
-    command = [sys.executable, str(ROOT / "hack/policies.py"), "media", component, "--prefix=root"]
-    printed = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-    if component is Component.ANONYMOUS:
-        assert printed == bucket_policy("media", "root", {})
-    else:
-        assert printed == identity_policy(component, "media", "root")
