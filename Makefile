@@ -1,6 +1,6 @@
 # Every target sets up what it needs by itself: Python >= 3.11 is all that a machine must have.
 .DEFAULT_GOAL := help
-.PHONY: help demo test e2e lint images manifests cluster cluster-down clean
+.PHONY: help demo test e2e scale faults lint images manifests cluster cluster-down clean
 
 BIN := .venv/bin
 # What hack/setup.sh had to install comes first, for the programs that we start as well.
@@ -17,11 +17,21 @@ demo: ## Upload a photo, a clip and a sound to a service on this machine, and sh
 	@$(BIN)/python hack/demo.py
 
 test: lint ## Check the code and run all tests that need no cluster
-	@$(BIN)/python hack/cluster/tools.py helm versitygw >/dev/null
+	@$(BIN)/python hack/cluster/tools.py etcd helm kubernetes kwok versitygw >/dev/null
 	$(BIN)/pytest --ignore=tests/e2e $(PYTEST_ARGS)
 
 e2e: ## Build the images, and test them in a real Kubernetes: CLUSTER=local (as root), kind or current
 	@hack/e2e.sh
+
+faults: ## Do harm to all that the operator depends on, in every way there is a test for (an hour or two)
+	@hack/setup.sh test
+	@$(BIN)/python hack/cluster/tools.py kubernetes etcd kwok versitygw >/dev/null
+	$(BIN)/pytest tests/faults -m "" $(PYTEST_ARGS)
+
+scale: ## Measure 10,000 assets on a real control plane whose pods are played (SCALE_ARGS="--assets 1000 …")
+	@hack/setup.sh test
+	@$(BIN)/python hack/cluster/tools.py kubernetes etcd kwok helm versitygw >/dev/null
+	$(BIN)/python benchmarks/scale.py $(SCALE_ARGS)
 
 lint: ## Check the code without running it
 	@hack/setup.sh test

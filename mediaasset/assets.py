@@ -88,6 +88,13 @@ class Assets(Protocol):
         Those that are neither finished for their generation nor gone, and finished ones that have expired.
         """
 
+    def all(self) -> AsyncIterator[MediaAsset]:
+        """Yield every asset, also those being deleted: read now, from where they are kept, and in no order.
+
+        One that exists from before the first is asked for until after the last is told is among them. Raises
+        AssetsError when anything is left out, be it one that cannot be read.
+        """
+
     async def write_status(self, asset: MediaAsset, status: Status) -> MediaAsset:
         """Replace the status of exactly the version that `asset` is; return what is stored now.
 

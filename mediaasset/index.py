@@ -9,6 +9,7 @@ import zlib
 from bisect import bisect_left, bisect_right, insort
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from datetime import datetime
 from itertools import product
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -240,15 +241,27 @@ def _entries(items: list[Json]) -> dict[Key, _Entry]:
     return {key: entry for key, entry in found.items() if entry is not None}
 
 
-def _entry(item: Json) -> _Entry | None:
-    # Lists leave out kind and version of their items, and who set which field is of no use here.
-    item["metadata"].pop("managedFields", None)
+def unfinished_of(items: list[Json], now: datetime) -> list[Key]:
+    """Return those of the listed assets that are not finished, or whose time is over."""
+    assets = filter(None, map(_asset, items))
+    return [asset.key for asset in assets if not asset.is_final or asset.is_expired(now)]
+
+
+def _asset(item: Json) -> MediaAsset | None:
     try:
-        asset = MediaAsset.model_validate(item)
+        return MediaAsset.model_validate(item)
     except ValidationError as error:
         # Made by a newer version, perhaps: it must not take the others with it.
         # Only what is wrong, not what was given: a URL may carry a signature.
         _LOG.warning("left out an asset that cannot be read", asset="/".join(_key(item)), errors=problems(error))
+        return None
+
+
+def _entry(item: Json) -> _Entry | None:
+    # Lists leave out kind and version of their items, and who set which field is of no use here.
+    item["metadata"].pop("managedFields", None)
+    asset = _asset(item)
+    if asset is None:
         return None
     return _Entry(
         uid=asset.metadata.uid,

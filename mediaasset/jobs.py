@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from mediaasset.reasons import Reason
-from mediaasset.task import Progress, Task
+from mediaasset.task import Progress, Queue, Task
 
 
 class JobsError(Exception):
@@ -15,6 +15,18 @@ class JobsError(Exception):
 
 class NameTakenError(Exception):
     """A Job of this name exists but works on something else."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hindrance:
+    """What keeps a transcoder from beginning, since when, and how the platform says it.
+
+    reason is one of those that the platform itself tries again (`Retry.PLATFORM`).
+    """
+
+    reason: Reason
+    message: str
+    since: datetime
 
 
 class JobPhase(StrEnum):
@@ -31,6 +43,7 @@ class Job:
     """What is known of one attempt's Job.
 
     reason is what the platform itself knows of a failure (a deadline, a kill for memory), else what the exit code says.
+    waiting is what keeps an active one from beginning, where there is something to say.
     """
 
     name: str
@@ -40,7 +53,9 @@ class Job:
     inputs_hash: str
     phase: JobPhase
     reason: Reason | None = None
+    waiting: Hindrance | None = None
     finished_at: datetime | None = None
+    queue: Queue = Queue.INTERACTIVE
 
     @property
     def is_active(self) -> bool:
@@ -57,8 +72,12 @@ class Jobs(Protocol):
         Raises NameTakenError. When this returns, the Job survives a crash of the caller.
         """
 
-    async def of_asset(self, uid: str) -> tuple[Job, ...]:
-        """Return all Jobs of an asset that still exist, read live; uid is the asset's."""
+    async def of_asset(self, uid: str, named: str | None = None) -> tuple[Job, ...]:
+        """Return all Jobs of an asset that still exist, read live; uid is the asset's.
+
+        With named, which is the Job that the asset itself tells of and empty if it tells of none, others that have
+        succeeded may be left out: an adapter then need not look for them among thousands.
+        """
 
     async def active(self) -> tuple[Job, ...]:
         """Return the Jobs of all assets that are not finished."""

@@ -117,13 +117,18 @@ def whatsapp_original(account: str, sent: datetime, mime_type: str | None, uid: 
     It follows from the message alone, so that a retry writes the same key: `sent` is when it was sent, `mime_type` what
     the message announced.
     """
-    # Every transcoder imports this module at its start, and only the operator makes these names.
-    from uuid import NAMESPACE_OID, uuid5  # noqa: PLC0415
-
     media = by_mime(mime_type or "")
     kind, extension = (media.kind.lower(), media.extensions[0]) if media else ("other", "bin")
     day = sent.astimezone(UTC).strftime("%Y-%m-%d")
-    return f"{WHATSAPP}/{account}/{day}/{kind}/{uuid5(NAMESPACE_OID, uid)}.{extension}"
+    return f"{WHATSAPP}/{account}/{day}/{kind}/{whatsapp_name(uid)}.{extension}"
+
+
+def whatsapp_name(uid: str) -> str:
+    """Return the name, without its extension, of what came by WhatsApp for the asset of this uid."""
+    # Every transcoder imports this module at its start, and only the operator makes these names.
+    from uuid import NAMESPACE_OID, uuid5  # noqa: PLC0415
+
+    return str(uuid5(NAMESPACE_OID, uid))
 
 
 def work_prefix(uid: str) -> str:
@@ -150,6 +155,18 @@ def attempt_of(key: str) -> int | None:
 def tombstone(namespace: str, asset: str) -> str:
     """Return the key that remembers a deleted asset."""
     return f"{TOMBSTONES}/{namespace}/{asset}.json"
+
+
+def retention_mark(namespace: str, asset: str, uid: str) -> str:
+    """Return the key that says that the objects of a deleted asset were to stay; it stays as long as they do."""
+    # No name of an asset holds "_".
+    return f"{TOMBSTONES}/{namespace}/_retained/{uid}/{asset}.json"
+
+
+def retained(key: str) -> tuple[str, str, str] | None:
+    """Return (namespace, name, uid) of the asset that a retention mark is of; None for any other key."""
+    top, namespace, mark, uid, name, *_ = [*key.split("/"), "", "", "", ""]
+    return (namespace, name.removesuffix(".json"), uid) if (top, mark) == (TOMBSTONES, "_retained") else None
 
 
 def public_url(base_url: str, key: str) -> str:

@@ -7,8 +7,11 @@ start two seconds and 130 MB, to turn the JSON that we send and read into object
 import asyncio
 import json
 import os
-from collections.abc import AsyncGenerator, Iterator, Mapping
+import re
+import secrets
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -22,11 +25,19 @@ from kubernetes.aio.client.exceptions import ApiException
 from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
 
 Json = dict[str, Any]
+#: Told of each request: its verb, as RBAC calls it, the resource with its subresource, the HTTP status or 0 for none.
+OnRequest = Callable[[str, str, int], None]
 
 #: How long a request may take before it counts as lost, and how long to wait for a connection; seconds.
 REQUEST_TIMEOUT = ClientTimeout(total=30, sock_connect=5)
 #: How many items one page of a list holds, as in kubectl.
 PAGE_SIZE = 500
+
+#: What the API server takes for the message of an Event, in bytes.
+_MAX_EVENT_MESSAGE = 1024
+
+#: The resource, the name and the subresource in a path.
+_PATH = re.compile(r"/(?:api|apis/[^/]+)/[^/]+(?:/namespaces/[^/]+(?=/))?(?:/([^/]+)(/[^/]+)?(/[^/]+)?)?")
 
 _MERGE_PATCH = "application/merge-patch+json"
 _JSON_PATCH = "application/json-patch+json"
@@ -79,6 +90,28 @@ def resource(group_version: str, plural: str, *, namespace: str = "", name: str 
     return "/".join(parts)
 
 
+def event_of(regarding: Json, reason: str, message: str, *, warning: bool, component: str) -> Json:
+    """Return an Event, of now, about the object that `regarding` refers to; a message that is too long is cut."""
+    now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {
+            "namespace": regarding["namespace"],
+            "name": f"{regarding['name'][:200]}.{secrets.token_hex(8)}",
+        },
+        "involvedObject": regarding,
+        "type": "Warning" if warning else "Normal",
+        "reason": reason,
+        "message": message.encode()[:_MAX_EVENT_MESSAGE].decode(errors="ignore"),
+        "source": {"component": component},
+        "reportingComponent": component,
+        "firstTimestamp": now,
+        "lastTimestamp": now,
+        "count": 1,
+    }
+
+
 def merge_patch(old: object, new: object) -> object:
     """Return the JSON merge patch (RFC 7386) that makes the old value the new one; None for what is to go."""
     if not (isinstance(old, dict) and isinstance(new, dict)):
@@ -89,9 +122,10 @@ def merge_patch(old: object, new: object) -> object:
 class Api:
     """Requests to one API server. Raises KubeError, and what aiohttp raises when there is no answer: see translated."""
 
-    def __init__(self, client: ApiClient) -> None:
-        """Take the client, which closes with this."""
+    def __init__(self, client: ApiClient, on_request: OnRequest = lambda *_: None) -> None:
+        """Take the client, which closes with this, and who is told of each request."""
         self._client = client
+        self._on_request = on_request
 
     async def close(self) -> None:
         """Close the connections."""
@@ -153,10 +187,28 @@ class Api:
             body=body,
             auth_settings=["BearerToken"],
         )
-        return await self._client.call_api(*parameters, _request_timeout=limit)
+        status = 0
+        try:
+            response = await self._client.call_api(*parameters, _request_timeout=limit)
+            status = response.status
+        finally:
+            self._on_request(*_asked(method, path, query), status)
+        return response
 
 
-async def connect() -> Api:
+def server_in_cluster() -> str | None:
+    """Return the URL of the API server of the cluster that this process is in; None if it is in none, or not to care.
+
+    Raises ConfigException when what a pod is given for it is not there.
+    """
+    if "KUBECONFIG" in os.environ or "KUBERNETES_SERVICE_HOST" not in os.environ:
+        return None
+    configuration = Configuration()
+    load_incluster_config(configuration, try_refresh_token=False)
+    return str(configuration.host)
+
+
+async def connect(on_request: OnRequest = lambda *_: None) -> Api:
     """Open the API of the cluster that this process is in, or of $KUBECONFIG, or of ~/.kube/config.
 
     Raises OSError, with a text for people, when none of them is there or sound. Nothing is sent yet.
@@ -164,7 +216,7 @@ async def connect() -> Api:
     configuration = Configuration()
     kubeconfig = os.environ.get("KUBECONFIG")
     try:
-        if kubeconfig is None and "KUBERNETES_SERVICE_HOST" in os.environ:
+        if server_in_cluster():
             # Reads the token anew each minute, as the kubelet replaces it before it expires.
             load_incluster_config(configuration)
         else:
@@ -180,7 +232,16 @@ async def connect() -> Api:
         raise OSError(message) from error
     # The server keeps it with each field that we set.
     client.user_agent = "media-operator"
-    return Api(client)
+    return Api(client, on_request)
+
+
+def _asked(method: str, path: str, query: Mapping[str, str]) -> tuple[str, str]:
+    """Return the verb and the resource of a request, which say nothing of whom it is about."""
+    match = _PATH.fullmatch(path)
+    plural, name, sub = match.groups(default="") if match else ("", "", "")
+    if method == "GET":
+        return ("watch" if "watch" in query else "get" if name else "list"), plural + sub
+    return {"POST": "create", "PUT": "update"}.get(method, method.lower()), plural + sub
 
 
 async def _events(lines: StreamReader) -> AsyncGenerator[Json, None]:

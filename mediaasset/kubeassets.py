@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import secrets
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -23,10 +22,10 @@ from mediaasset.assets import (
     Page,
 )
 from mediaasset.catalogue import Query, Stats
-from mediaasset.index import Index
+from mediaasset.index import Index, unfinished_of
 from mediaasset.informer import Informer
 from mediaasset.invalid import problems
-from mediaasset.kube import Api, Json, KubeError, meaning, merge_patch, resource, translated
+from mediaasset.kube import Api, Json, KubeError, event_of, meaning, merge_patch, resource, translated
 from mediaasset.names import (
     API_VERSION,
     ASSET_KIND,
@@ -49,9 +48,6 @@ _PROFILES_SECONDS = 2
 _TRIES = 5
 #: How often a watched asset is read where no mirror tells of changes, in seconds.
 _LOOK_SECONDS = 1
-#: What the API server takes, in bytes.
-_MAX_EVENT_MESSAGE = 1024
-
 #: Names that can be: anything else would be another path, and of a name that cannot be there is no asset.
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 
@@ -154,9 +150,25 @@ class KubernetesAssets:
 
     async def unfinished(self) -> tuple[Key, ...]:
         """Return the assets that need looking after."""
-        indices = [await self._index(namespace) for namespace in self._namespaces]
-        now = datetime.now(UTC).timestamp()
-        return tuple(key for index in indices for key in (*index.unfinished(), *index.expired(now)))
+        now = datetime.now(UTC)
+        if self._mirrors:
+            indices = [await self._index(namespace) for namespace in self._namespaces]
+            return tuple(key for index in indices for key in (*index.unfinished(), *index.expired(now.timestamp())))
+        found: list[Key] = []
+        for namespace in self._namespaces:
+            with translated(AssetsError):
+                async for page in self._api.pages(_all(namespace)):
+                    # Of thousands only the names are kept, and meanwhile other work goes on.
+                    found += await asyncio.to_thread(unfinished_of, page["items"], now)
+        return tuple(found)
+
+    async def all(self) -> AsyncIterator[MediaAsset]:
+        """Read every asset from the server, page by page."""
+        for namespace in self._namespaces:
+            with translated(AssetsError):
+                async for page in self._api.pages(_all(namespace)):
+                    for item in page["items"]:
+                        yield _asset(item)
 
     async def write_status(self, asset: MediaAsset, status: Status) -> MediaAsset:
         """Replace the status of exactly this version."""
@@ -232,28 +244,8 @@ class KubernetesAssets:
     async def emit(self, asset: MediaAsset, event: Event) -> None:
         """Write an Event."""
         namespace, name = asset.key
-        now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-        body = {
-            "apiVersion": "v1",
-            "kind": "Event",
-            "metadata": {"namespace": namespace, "name": f"{name[:200]}.{secrets.token_hex(8)}"},
-            "involvedObject": {
-                "apiVersion": API_VERSION,
-                "kind": ASSET_KIND,
-                "namespace": namespace,
-                "name": name,
-                "uid": asset.metadata.uid,
-                "resourceVersion": asset.metadata.resource_version,
-            },
-            "type": "Warning" if event.warning else "Normal",
-            "reason": event.reason.value,
-            "message": event.message.encode()[:_MAX_EVENT_MESSAGE].decode(errors="ignore"),
-            "source": {"component": self._component},
-            "reportingComponent": self._component,
-            "firstTimestamp": now,
-            "lastTimestamp": now,
-            "count": 1,
-        }
+        regarding = {"apiVersion": API_VERSION, "kind": ASSET_KIND, **_identity(asset)}
+        body = event_of(regarding, event.reason, event.message, warning=event.warning, component=self._component)
         try:
             await self._api.call("POST", resource("v1", "events", namespace=namespace), body)
         except Exception as error:  # noqa: BLE001 - an event is worth no trouble, whatever it is

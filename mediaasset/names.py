@@ -3,6 +3,8 @@
 import base64
 import hashlib
 import secrets
+from collections.abc import Iterable
+from datetime import datetime
 
 GROUP = "media-operator.io"
 VERSION = "v1alpha1"
@@ -22,6 +24,8 @@ DEFAULT_PROFILE_ANNOTATION = f"{GROUP}/is-default-profile"
 REPROCESS_ANNOTATION = f"{GROUP}/reprocess-requested-at"
 #: On a MediaAsset: when it was created, finer than creationTimestamp; of two in one second it says which is newer.
 CREATED_ANNOTATION = f"{GROUP}/created-at"
+#: Beside it: the names of the only renditions to make again, with commas between them; empty or absent is all of them.
+REPROCESS_RENDITIONS_ANNOTATION = f"{GROUP}/reprocess-renditions"
 #: On a MediaAsset: the name of the user in the token that created it, for display.
 USER_NAME_ANNOTATION = f"{GROUP}/user-name"
 #: On a MediaAsset: what two uploads with the same Idempotency-Key must have in common.
@@ -34,15 +38,22 @@ WHATSAPP_ACCOUNT_LABEL = f"{GROUP}/whatsapp-account"
 #: On a MediaAsset: the W3C trace context of the request that created it.
 TRACEPARENT_ANNOTATION = f"{GROUP}/traceparent"
 
-#: On Jobs and their pods: who made them, and the asset they work for.
+#: On Jobs and their pods: who made them, the asset they work for, the queue that let them in, and their class.
 MANAGER_LABEL = "app.kubernetes.io/managed-by"
 MANAGER = "media-operator"
 ASSET_UID_LABEL = f"{GROUP}/asset-uid"
 ATTEMPT_LABEL = f"{GROUP}/attempt"
+QUEUE_LABEL = f"{GROUP}/queue"
+CLASS_LABEL = f"{GROUP}/class"
 #: The same, as annotations where a label would be too short.
 INPUTS_HASH_ANNOTATION = f"{GROUP}/inputs-hash"
 ASSET_NAMESPACE_ANNOTATION = f"{GROUP}/asset-namespace"
 ASSET_NAME_ANNOTATION = f"{GROUP}/asset-name"
+
+
+def reprocessing(at: datetime, renditions: Iterable[str] = ()) -> dict[str, str]:
+    """Return the annotations that ask for one more attempt, at all renditions or those of these names."""
+    return {REPROCESS_ANNOTATION: at.isoformat(), REPROCESS_RENDITIONS_ANNOTATION: ",".join(renditions)}
 
 
 def random_asset_name() -> str:

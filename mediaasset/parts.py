@@ -1,13 +1,22 @@
 """The port to objects that arrive in several requests, and to forms by which they come without passing through us."""
 
-from collections.abc import AsyncIterable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Protocol
 
 
 class GoneError(Exception):
     """There is no such unfinished object: it was finished, given up, or never begun."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """An object that was begun: its key, empty where that is not known, its handle, and since when nothing came."""
+
+    key: str
+    handle: str
+    since: datetime
 
 
 class Parts(Protocol):
@@ -34,6 +43,9 @@ class Parts(Protocol):
 
     async def abort(self, key: str, handle: str) -> None:
         """Forget what was appended; fine when there is nothing."""
+
+    def unfinished(self) -> AsyncIterator[Unfinished]:
+        """Yield all objects that were begun, by whomever, and neither finished nor aborted."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,30 +32,32 @@ class Right(StrEnum):
     DELETE = "delete"
     SIGN = "sign"
     LIST = "list"
+    ABORT = "abort"
+    """To see all uploads in parts that are not complete, and to end those below the prefix."""
 
 
 #: The table: by prefix and component. What does not stand here is refused.
 RIGHTS: Mapping[str, Mapping[Component, frozenset[Right]]] = {
     keys.UPLOADS: {
         Component.INGEST: frozenset({Right.WRITE, Right.READ, Right.SIGN, Right.DELETE, Right.LIST}),
-        Component.OPERATOR: frozenset({Right.DELETE, Right.LIST}),
+        Component.OPERATOR: frozenset({Right.DELETE, Right.LIST, Right.ABORT}),
         Component.TRANSCODER: frozenset({Right.READ}),
     },
     keys.WHATSAPP: {
         Component.INGEST: frozenset({Right.READ, Right.SIGN}),
-        Component.OPERATOR: frozenset({Right.DELETE, Right.LIST}),
+        Component.OPERATOR: frozenset({Right.DELETE, Right.LIST, Right.ABORT}),
         Component.TRANSCODER: frozenset({Right.WRITE, Right.READ}),
     },
     keys.PUBLIC: {
         Component.INGEST: frozenset({Right.SIGN}),
-        Component.OPERATOR: frozenset({Right.READ, Right.WRITE, Right.DELETE, Right.LIST}),
+        Component.OPERATOR: frozenset({Right.READ, Right.WRITE, Right.DELETE, Right.LIST, Right.ABORT}),
         Component.TRANSCODER: frozenset({Right.WRITE}),
         Component.GATEWAY: frozenset({Right.READ, Right.LIST}),
         Component.ANONYMOUS: frozenset({Right.READ}),
     },
     keys.PRIVATE: {
         Component.INGEST: frozenset({Right.SIGN}),
-        Component.OPERATOR: frozenset({Right.READ, Right.WRITE, Right.DELETE, Right.LIST}),
+        Component.OPERATOR: frozenset({Right.READ, Right.WRITE, Right.DELETE, Right.LIST, Right.ABORT}),
         Component.TRANSCODER: frozenset({Right.WRITE}),
     },
     keys.WORK: {
@@ -74,6 +76,7 @@ _ACTIONS: Mapping[Right, tuple[str, ...]] = {
     Right.SIGN: ("s3:GetObject",),
     Right.WRITE: ("s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"),
     Right.DELETE: ("s3:DeleteObject",),
+    Right.ABORT: ("s3:AbortMultipartUpload",),
 }
 
 
@@ -101,6 +104,7 @@ def _statements(component: Component, bucket: str, prefix: str) -> Iterator[Poli
     arn = f"arn:aws:s3:::{bucket}"
     root = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
     listed = []
+    may_abort = any(Right.ABORT in cells.get(component, ()) for cells in RIGHTS.values())
     # One statement for all prefixes with the same rights: there are servers that take few bytes of policy.
     allowed: dict[tuple[str, ...], list[str]] = {}
     for top, cells in RIGHTS.items():
@@ -115,6 +119,14 @@ def _statements(component: Component, bucket: str, prefix: str) -> Iterator[Poli
         sid = component.title() + "".join(top.title().replace("-", "") for top in tops)
         resources = [f"{arn}/{root}{top}/*" for top in tops]
         yield {"Sid": sid, "Effect": "Allow", "Action": list(actions), "Resource": resources}
+    if may_abort:
+        # S3 knows no condition for this: what is seen are the names of all that the bucket does not hold yet.
+        yield {
+            "Sid": f"{component.title()}Unfinished",
+            "Effect": "Allow",
+            "Action": ["s3:ListBucketMultipartUploads"],
+            "Resource": [arn],
+        }
     if listed:
         yield {
             "Sid": f"{component.title()}List",

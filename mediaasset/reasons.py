@@ -17,6 +17,10 @@ class Retry(StrEnum):
     """The same attempt, in another pod (backoffLimit), and after that another attempt."""
     ATTEMPT = "attempt"
     """A new attempt, after a pause that doubles."""
+    PLATFORM = "platform"
+    """Kubernetes, until the cause is gone: no transcoder has begun, so it does not count as an attempt that failed."""
+    LARGER = "larger"
+    """A new attempt in the next larger class, at once; in the largest, or where there is only one, nobody."""
 
 
 class Reason(StrEnum):
@@ -55,6 +59,13 @@ class Reason(StrEnum):
     CHANNEL_RULE = "ChannelRule"
     PROFILE_NOT_FOUND = "ProfileNotFound"
     NOT_APPLICABLE = "NotApplicable"
+
+    # The platform: no transcoder has begun.
+    UNSCHEDULABLE = "Unschedulable"
+    QUOTA_EXCEEDED = "QuotaExceeded"
+    PODS_REFUSED = "PodsRefused"
+    IMAGE_PULL = "ImagePull"
+    CANNOT_START = "CannotStart"
 
     # The machine.
     NEEDS_LARGER_CLASS = "NeedsLargerClass"
@@ -149,10 +160,29 @@ TABLE: dict[Reason, Rule] = {
         "The profile does not exist: create it, or name another in spec.profileName.", retry=Retry.ATTEMPT
     ),
     Reason.NOT_APPLICABLE: Rule("The rendition does not apply to this type of media."),
-    Reason.NEEDS_LARGER_CLASS: Rule("The media need a transcoder with more memory or time.", 30, Retry.ATTEMPT),
-    Reason.OUT_OF_MEMORY: Rule("The transcoder ran out of memory: allow it more.", 31, Retry.ATTEMPT),
-    Reason.DEADLINE_EXCEEDED: Rule("The transcoder took longer than allowed: raise the deadline.", 32, Retry.ATTEMPT),
-    Reason.DISK_FULL: Rule("The transcoder ran out of scratch space: allow it more.", 33, Retry.ATTEMPT, 507),
+    Reason.UNSCHEDULABLE: Rule(
+        "No node takes the transcoder: add nodes, or lower what transcoders request.", retry=Retry.PLATFORM
+    ),
+    Reason.QUOTA_EXCEEDED: Rule(
+        "A ResourceQuota of the work namespace is used up: raise it, or let fewer transcoders run at once.",
+        retry=Retry.PLATFORM,
+    ),
+    Reason.PODS_REFUSED: Rule(
+        "Kubernetes refuses the transcoder's pod: correct the policy, the limits or the account that it names.",
+        retry=Retry.PLATFORM,
+    ),
+    Reason.IMAGE_PULL: Rule(
+        "The transcoder's image cannot be pulled: correct its name, the pull secret or the way to its registry.",
+        retry=Retry.PLATFORM,
+    ),
+    Reason.CANNOT_START: Rule(
+        "The transcoder's container cannot be started: create the Secret or volume that it names.",
+        retry=Retry.PLATFORM,
+    ),
+    Reason.NEEDS_LARGER_CLASS: Rule("The media need a transcoder with more memory or time.", 30, Retry.LARGER),
+    Reason.OUT_OF_MEMORY: Rule("The transcoder ran out of memory: allow it more.", 31, Retry.LARGER),
+    Reason.DEADLINE_EXCEEDED: Rule("The transcoder took longer than allowed: raise the deadline.", 32, Retry.LARGER),
+    Reason.DISK_FULL: Rule("The transcoder ran out of scratch space: allow it more.", 33, Retry.LARGER, 507),
     Reason.STORE_UNAVAILABLE: Rule(
         "The object store did not answer: it is tried again; check its address and health.", 34, Retry.POD, 503
     ),
@@ -166,6 +196,21 @@ TABLE: dict[Reason, Rule] = {
     ),
     Reason.INTERNAL: Rule("An error in media-operator itself: report this, with the log.", 38, Retry.POD, 500),
 }
+
+#: Failures that another content of the profile may take away: its limits, or what it asks for.
+OF_PROFILE = frozenset(
+    {
+        Reason.SOURCE_TOO_LARGE,
+        Reason.LIMIT_EXCEEDED,
+        Reason.INVALID_RENDITION,
+        Reason.CHANNEL_RULE,
+        Reason.PROFILE_NOT_FOUND,
+        Reason.NEEDS_LARGER_CLASS,
+        Reason.OUT_OF_MEMORY,
+        Reason.DEADLINE_EXCEEDED,
+        Reason.DISK_FULL,
+    }
+)
 
 _BY_EXIT_CODE = {rule.exit_code: reason for reason, rule in TABLE.items() if rule.exit_code is not None}
 

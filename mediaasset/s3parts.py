@@ -1,14 +1,14 @@
 """Objects in parts and forms to post, on S3: what obstore has no calls for."""
 
 import asyncio
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
 from botocore.exceptions import BotoCoreError
 
-from mediaasset.parts import GoneError, UploadForm
+from mediaasset.parts import GoneError, Unfinished, UploadForm
 from mediaasset.reasons import MediaError, Reason
 from mediaasset.s3 import StoreSettings
 from mediaasset.s3bucket import Bucket
@@ -86,6 +86,19 @@ class S3Parts:
         with suppress(GoneError):
             await self._bucket.call("abort_multipart_upload", key, UploadId=handle)
         await self._forget_tails(key)
+
+    async def unfinished(self) -> AsyncIterator[Unfinished]:
+        """List the multipart uploads below the root prefix, with when they were created."""
+        marker: dict[str, str] = {}
+        while True:
+            page = await self._bucket.run("list_multipart_uploads", Prefix=self._bucket.prefix, **marker)
+            for upload in page.get("Uploads", []):
+                yield Unfinished(
+                    upload["Key"].removeprefix(self._bucket.prefix), upload["UploadId"], upload["Initiated"]
+                )
+            if not page.get("IsTruncated"):
+                return
+            marker = {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}
 
     async def form(self, key: str, size: int, content_type: str, lifetime: timedelta) -> UploadForm:
         """Sign a POST policy for exactly this key, size and type."""

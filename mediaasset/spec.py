@@ -23,10 +23,11 @@ from mediaasset.names import (
     FINALIZER,
     PROFILE_KIND,
     REPROCESS_ANNOTATION,
+    REPROCESS_RENDITIONS_ANNOTATION,
 )
-from mediaasset.reasons import Reason
+from mediaasset.reasons import OF_PROFILE, Reason
 from mediaasset.status import ConditionType, Status
-from mediaasset.task import INDEX, Channel, Codec, Fit, Format
+from mediaasset.task import INDEX, Channel, Codec, Fit, Format, Queue
 
 DNS_LABEL = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
 RENDITION_NAME = r"^[a-z][a-z0-9-]{0,31}$"
@@ -58,6 +59,13 @@ class CollectionPolicy(StrEnum):
 
     KEEP_ALL = "KeepAll"
     KEEP_LATEST = "KeepLatest"
+
+
+class ProfileUpdatePolicy(StrEnum):
+    """What a changed profile means to an asset that is finished."""
+
+    IGNORE = "Ignore"
+    FOLLOW = "Follow"
 
 
 class DeletionPolicy(StrEnum):
@@ -208,6 +216,7 @@ class MediaAssetSpec(Model):
     source: Source
     type: Kind | None = None
     profile_name: Annotated[str, StringConstraints(pattern=DNS_LABEL)] | None = None
+    profile_update_policy: ProfileUpdatePolicy = ProfileUpdatePolicy.IGNORE
     renditions: Renditions = ()
     public_path: Annotated[
         str, StringConstraints(pattern=keys.PUBLIC_PATH_PATTERN, max_length=keys.PUBLIC_PATH_MAX_LENGTH)
@@ -228,6 +237,7 @@ class MediaAssetSpec(Model):
     expire_seconds_after_failure: ExpireSeconds | None = None
     deletion_policy: DeletionPolicy = DeletionPolicy.DELETE
     suspend: bool = False
+    queue: Queue = Queue.INTERACTIVE
 
     @property
     def request_hash(self) -> str:
@@ -298,6 +308,19 @@ class MediaAsset(Model):
             return min(max(created, datetime.fromisoformat(noted)), created + _ALMOST_A_SECOND)
         except (ValueError, TypeError):
             return created
+
+    @property
+    def reprocess_renditions(self) -> frozenset[str]:
+        """Return the names of the only renditions that are to be made again; none are all."""
+        named = self.metadata.annotations.get(REPROCESS_RENDITIONS_ANNOTATION, "").split(",")
+        return frozenset(name.strip() for name in named) - {""}
+
+    @property
+    def awaits_profile(self) -> bool:
+        """Tell whether another content of its profile starts work, though all that is asked now is done or failed."""
+        stalled = self.status.condition(ConditionType.STALLED)
+        follows = self.spec.profile_update_policy is ProfileUpdatePolicy.FOLLOW
+        return follows or (stalled is not None and stalled.reason in OF_PROFILE)
 
     @property
     def expires_at(self) -> datetime | None:

@@ -10,7 +10,7 @@ from pydantic.alias_generators import to_camel
 
 from mediaasset.media import Kind
 from mediaasset.reasons import Reason
-from mediaasset.task import RenditionState
+from mediaasset.task import MediaClass, RenditionState
 
 
 class _Model(BaseModel):
@@ -54,7 +54,10 @@ class SourceInfo(_Model):
 
 
 class RenditionStatus(_Model):
-    """How far one rendition is; url only where it is public."""
+    """How far one rendition is; url only where it is public.
+
+    inputsHash stands for what it was made as; it is absent while it is to be made again.
+    """
 
     name: str
     state: RenditionState
@@ -67,23 +70,27 @@ class RenditionStatus(_Model):
     key: str | None = None
     url: str | None = None
     sha256: str | None = None
+    inputs_hash: str | None = None
 
 
 class Status(_Model):
     """All that the operator knows of an asset.
 
-    requestHash stands for what the spec asks (source, type, profileName, renditions), inputsHash for what that meant
-    when work began (the profile resolved). failedAttempts counts since either of them or the reprocess annotation
-    changed; attempt never goes back. retryTime is when the next attempt may start.
+    requestHash stands for what the spec asks (source, type, profileName, renditions), inputsHash for what the last
+    attempt made of it, profileHash for the content of the profile then. failedAttempts counts since any of that or the
+    reprocess annotation changed; attempt never goes back. retryTime is when the next attempt may start. className is
+    the class of the last attempt, or while another is to follow, of that one.
     """
 
     observed_generation: int | None = None
     request_hash: str | None = None
     inputs_hash: str | None = None
+    profile_hash: str | None = None
     last_handled_reprocess: str | None = None
     attempt: int = 0
     failed_attempts: int = 0
     job_name: str | None = None
+    class_name: MediaClass | None = None
     start_time: AwareDatetime | None = None
     completion_time: AwareDatetime | None = None
     retry_time: AwareDatetime | None = None

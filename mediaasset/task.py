@@ -95,6 +95,25 @@ class Channel(StrEnum):
     META_CATALOG = "MetaCatalog"
 
 
+class Queue(StrEnum):
+    """In which line an asset waits for its turn."""
+
+    INTERACTIVE = "Interactive"
+    """Somebody waits for it: it goes first, and has places of its own."""
+    BATCH = "Batch"
+    """A bulk import: it takes the places that are left."""
+
+
+class MediaClass(StrEnum):
+    """How much a transcoder may use: memory, CPUs, time and scratch space."""
+
+    IMAGE = "Image"
+    """Documents too: they are only copied."""
+    AUDIO = "Audio"
+    VIDEO = "Video"
+    LARGE_VIDEO = "LargeVideo"
+
+
 class RenditionState(StrEnum):
     """How far one rendition is."""
 
@@ -196,7 +215,7 @@ class Task(_Document):
     Objects go under `prefix`; documents under `document_prefix`, which is private unless the profile publishes
     documents. `type` is what spec.type demands, `file_name` only serves to compare its extension with the content.
     Sources lie under uploads/{namespace}/ or one of `foreign_prefixes`, and URLs on public addresses or in one of
-    `allowed_cidrs`.
+    `allowed_cidrs`. `queue` and `class_name` are for who runs it; without a class there is only one.
     """
 
     version: int = VERSION
@@ -215,6 +234,8 @@ class Task(_Document):
     allowed_cidrs: tuple[str, ...] = ()
     foreign_prefixes: tuple[str, ...] = ()
     deadline_seconds: int = 900
+    queue: Queue = Queue.INTERACTIVE
+    class_name: MediaClass | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -103,6 +103,26 @@ def get(
 
 
 @app.command()
+def reprocess(
+    asset: Annotated[str, typer.Argument(metavar="ID", help="What upload printed.")],
+    *,
+    rendition: Annotated[
+        list[str] | None, typer.Option(help="Only this rendition; may be given several times.")
+    ] = None,
+    url: Url = target.DEFAULT_URL,
+    token_file: TokenFile = None,
+    output: Format = Output.TABLE,
+) -> None:
+    """Have an asset made once more; what there is stays until then."""
+    with _client(url, token_file) as client:
+        body = client.reprocess(asset, rendition or ())
+    if output is Output.JSON:
+        print_json(body)
+    else:
+        show.asset(Console(), body)
+
+
+@app.command()
 def ls(
     *,
     page: Annotated[int, typer.Option(min=1, help="Which page.")] = 1,

@@ -1,6 +1,6 @@
 """The HTTP API as the command line needs it: upload, get, list. Errors come out as ServerError, ready to be shown."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from types import TracebackType
 from typing import Any, BinaryIO, Self
@@ -88,6 +88,11 @@ class Client:
         """Return an asset by its id."""
         # An id is one segment of a path whatever it holds.
         return self._asset("GET", f"/api/media/{quote(asset, safe='')}/")
+
+    def reprocess(self, asset: str, renditions: Sequence[str] = ()) -> Json:
+        """Have an asset made once more, all of it or the renditions of these names; return it as it is then."""
+        wanted = {"renditions": ",".join(renditions)} if renditions else {}
+        return self._asset("POST", f"/api/media/{quote(asset, safe='')}/reprocess/", params=wanted)
 
     def page(self, number: int, size: int) -> Json:
         """Return one page, from 1: {count, next, previous, results}, newest first."""

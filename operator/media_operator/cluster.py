@@ -1,8 +1,10 @@
 """The composition root of the cluster: the adapters of Kubernetes and S3, the loop, and Kopf to wake it."""
 
 import asyncio
+import random
 import signal
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,24 +13,33 @@ import kopf
 import structlog
 import yaml
 
-from media_operator import handlers
+from media_operator import gauges, handlers, metrics, schedule
+from media_operator.clustersweep import in_child
+from media_operator.followers import Followers
+from media_operator.gauges import JobsSeen
 from media_operator.kubejobs import KubernetesJobs
-from media_operator.loop import Loop
+from media_operator.loop import Loop, Urgency
 from media_operator.manifest import CONTAINER
 from media_operator.reconcile import Reconciler
 from media_operator.settings import ClusterSettings
+from media_operator.sweepsettings import SweepSettings
 from media_operator.watched import Watched
-from mediaasset.assets import AssetsError
+from mediaasset.assets import AssetsError, Key
+from mediaasset.environment import load
 from mediaasset.kube import Api, connect, translated
 from mediaasset.kubeassets import KubernetesAssets
 from mediaasset.names import ASSET_PLURAL, GROUP, PROFILE_PLURAL, VERSION
 from mediaasset.s3 import StoreSettings, open_store
+from mediaasset.task import Queue
 
 #: How often to look whether the CustomResourceDefinitions are there, in seconds.
 _CRD_PAUSE = 2.0
 
+#: The pause before a watch that gave up begins anew, in seconds, give or take a half.
+_WATCH_PAUSE = 2.0
+
 #: How long a list of the running Jobs is good for: thousands that wait must not each ask for one.
-_JOBS_FRESH_SECONDS = 1.0
+_JOBS_FRESH_SECONDS = 5.0
 #: A reconcile waits for the API server and the store, and one that stops a Job for its pod to end.
 _WORKERS = 32
 
@@ -42,22 +53,41 @@ async def serve(settings: ClusterSettings, bucket: StoreSettings) -> None:
     """
     template = read_template(settings.pod_template)
     store = open_store(bucket)
-    api = await connect()
+    metrics.built(settings.version)
+    sweeping = load(SweepSettings)
+    api = await connect(metrics.requested)
     try:
-        if not await _wait_for_kinds(api):
+        stopping = asyncio.Event()
+        _take_signals(stopping)
+        await _first_of(stopping.wait(), _look_for_kinds(api))
+        if stopping.is_set():
             return
         # What it lists is read live: the watch is Kopf's.
         assets = KubernetesAssets(api, settings.namespaces)
-        jobs = KubernetesJobs(api, settings.work_namespace, template, ttl_seconds=settings.job_ttl_seconds)
+        jobs = KubernetesJobs(
+            api, settings.work_namespace, template, settings.classes, ttl_seconds=settings.job_ttl_seconds
+        )
 
         # The reconciler wakes the loop, and the loop calls the reconciler: the knot is tied through `urgent`.
         def urgent(namespace: str, name: str) -> None:
-            loop.wake(namespace, name, first=True)
+            loop.wake(namespace, name, Urgency.MOVES)
 
         reconciler = Reconciler(
             assets, jobs, store, settings, lambda: datetime.now(UTC), wake=urgent, fresh_seconds=_JOBS_FRESH_SECONDS
         )
+
+        # A bulk import of thousands must not keep an upload from even being looked at.
+        def changed(key: Key, version: str, queue: Queue) -> None:
+            if not reconciler.wrote(key, version):
+                loop.wake(*key, Urgency.SOON if queue is Queue.INTERACTIVE else Urgency.LATER)
+
         watched = Watched(time.monotonic)
+        counted = JobsSeen(settings.job_ttl_seconds)
+
+        def seen(body: Mapping[str, Any], is_gone: bool) -> None:  # noqa: FBT001 - a callback
+            jobs.seen(body, is_gone)
+            counted.seen(body, is_gone)
+
         loop = Loop(
             reconciler.reconcile,
             watched.checking(assets.unfinished),
@@ -67,9 +97,14 @@ async def serve(settings: ClusterSettings, bucket: StoreSettings) -> None:
         # Kopf would look the user's name up, and in a container there is none; peering is not used.
         identity: Any = "media-operator"
         await _first_of(
+            stopping.wait(),
             loop.run(),
-            kopf.operator(
-                registry=handlers.assets_registry(loop.wake, watched, settings),
+            gauges.follow(loop, reconciler.line, watched, counted),
+            schedule.daily(sweeping, lambda: in_child(deletes=sweeping.sweep_deletes)),
+            _watching(
+                "assets",
+                stopping,
+                handlers.assets_registry(changed, watched, Followers(loop.wake), settings),
                 settings=handlers.kopf_settings(),
                 clusterwide=not settings.namespaces,
                 namespaces=settings.namespaces,
@@ -77,8 +112,10 @@ async def serve(settings: ClusterSettings, bucket: StoreSettings) -> None:
                 standalone=True,
                 identity=identity,
             ),
-            kopf.operator(
-                registry=handlers.jobs_registry(urgent, settings.namespaces),
+            _watching(
+                "Jobs",
+                stopping,
+                handlers.jobs_registry(urgent, seen, settings.namespaces),
                 settings=handlers.jobs_settings(),
                 namespaces=[settings.work_namespace],
                 standalone=True,
@@ -103,6 +140,36 @@ def read_template(path: Path) -> dict[str, Any]:
     return dict(template)
 
 
+class _All(frozenset[Any]):
+    """Holds everything."""
+
+    def __contains__(self, _: object) -> bool:
+        return True
+
+
+async def _watching(what: str, stopping: asyncio.Event, registry: kopf.OperatorRegistry, **options: Any) -> None:
+    """Run a Kopf operator until it is cancelled, and another one when it gives up.
+
+    It does so at whatever else than 410 the API server says on a watch, be it that its store elects a leader, and when
+    the kind that it watches is deleted. What happens meanwhile is in the lists with which the next one begins.
+    """
+    while True:
+        try:
+            tasks = await kopf.spawn_tasks(registry=registry, **options)
+            # In place of Kopf's own, which would end one of the two operators and leave the other.
+            _take_signals(stopping)
+            # It would take every other task of the process for one that it had left, and wait for it or cancel it.
+            await kopf.run_tasks(tasks, ignored=_All())
+        except Exception as error:  # noqa: BLE001 - a watch that ends for whatever reason must be followed by another
+            _LOG.warning("A watch gave up and begins anew.", what=what, error=str(error) or type(error).__name__)
+        await asyncio.sleep(_WATCH_PAUSE * random.uniform(0.5, 1.5))  # noqa: S311 - jitter is no secret
+
+
+def _take_signals(stopping: asyncio.Event) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+
+
 async def _first_of(*coroutines: Any) -> None:
     """Run all until the first ends, then cancel the others; raise what it raised."""
     tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
@@ -114,19 +181,6 @@ async def _first_of(*coroutines: Any) -> None:
         await asyncio.wait(tasks)
     for task in done:
         task.result()
-
-
-async def _wait_for_kinds(api: Api) -> bool:
-    """Wait until the CustomResourceDefinitions are served; tell whether they are, for a signal ends the wait."""
-    # Kopf takes the signals over once it runs.
-    waiting = asyncio.ensure_future(_look_for_kinds(api))
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, waiting.cancel)
-    await asyncio.wait([waiting])
-    if waiting.cancelled():
-        return False
-    waiting.result()
-    return True
 
 
 async def _look_for_kinds(api: Api) -> None:

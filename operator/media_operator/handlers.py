@@ -5,39 +5,58 @@ and Jobs have an operator each, in one process, for they are watched in differen
 """
 
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import kopf
 
+from media_operator.followers import Followers
 from media_operator.loop import Wake
-from media_operator.manifest import asset_of, finished, is_over
+from media_operator.manifest import asset_of, finished, hindrance_of, is_over
 from media_operator.plan import is_settled
 from media_operator.settings import Settings
 from media_operator.watched import Watched
 from mediaasset.assets import Key
-from mediaasset.names import ASSET_PLURAL, GROUP, MANAGER, MANAGER_LABEL, VERSION
-from mediaasset.spec import MediaAsset
+from mediaasset.kube import server_in_cluster
+from mediaasset.names import ASSET_PLURAL, GROUP, MANAGER, MANAGER_LABEL, PROFILE_PLURAL, VERSION
+from mediaasset.spec import MediaAsset, MediaProfile
+from mediaasset.task import Queue
+
+M = TypeVar("M", MediaAsset, MediaProfile)
 
 _DELETED = "DELETED"
 _EXPIRING = {"expireSecondsAfterCreation", "expireSecondsAfterFailure"}
 
 
-def assets_registry(wake: Wake, watched: Watched, settings: Settings) -> kopf.OperatorRegistry:
-    """Return the handlers for assets; the liveness probe belongs to them."""
+def assets_registry(
+    changed: Callable[[Key, str, Queue], None], watched: Watched, followers: Followers, settings: Settings
+) -> kopf.OperatorRegistry:
+    """Return the handlers for assets and their profiles; the liveness probe belongs to them.
+
+    `changed` is told of each asset that is not finished or gone: of its version, and the queue that it is in.
+    """
     registry = _registry()
 
     @kopf.on.event(GROUP, VERSION, ASSET_PLURAL, registry=registry)
     async def asset(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 - Kopf's name
         key = (body["metadata"]["namespace"], body["metadata"]["name"])
         is_gone = type == _DELETED
-        is_unfinished = not is_gone and not _is_settled(body, settings)
+        found = None if is_gone else _parsed(MediaAsset, body)
+        # What cannot be read, another version of us wrote, perhaps; the reconcile will say what is wrong with it.
+        is_unfinished = not is_gone and (found is None or not is_settled(found, settings, datetime.now(UTC)))
+        followers.seen(key, found)
         # A finished one that expires is listed as unfinished one day, without a word of the watch.
         watched.seen(key, unfinished=is_unfinished or (not is_gone and _may_expire(body)))
         # After a start every asset comes by: for a finished one nothing must be read.
         if is_unfinished or is_gone:
-            wake(*key)
+            changed(key, body["metadata"]["resourceVersion"], found.spec.queue if found else Queue.INTERACTIVE)
+
+    @kopf.on.event(GROUP, VERSION, PROFILE_PLURAL, registry=registry)
+    async def profile(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 - Kopf's name
+        found = _parsed(MediaProfile, body)
+        if found and type != _DELETED:
+            await followers.profile(found)
 
     @kopf.on.probe(registry=registry, id="watch")
     async def watch(**_: Any) -> str:
@@ -51,10 +70,13 @@ def assets_registry(wake: Wake, watched: Watched, settings: Settings) -> kopf.Op
     return registry
 
 
-def jobs_registry(wake: Wake, namespaces: Sequence[str] = ()) -> kopf.OperatorRegistry:
+def jobs_registry(
+    wake: Wake, seen: Callable[[kopf.Body, bool], None], namespaces: Sequence[str] = ()
+) -> kopf.OperatorRegistry:
     """Return the handlers for Jobs and their pods: the end of a pod is seen first, that of the Job is certain.
 
     Those that work for assets in other than these namespaces are another operator's; without any, all are ours.
+    `seen` is told of each of our Jobs, and whether it is gone.
     """
     registry = _registry()
 
@@ -64,14 +86,17 @@ def jobs_registry(wake: Wake, namespaces: Sequence[str] = ()) -> kopf.OperatorRe
 
     @kopf.on.event("batch", "v1", "jobs", registry=registry)
     async def job(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 - Kopf's name
-        asset = ours(body)
-        if asset and (type == _DELETED or finished(body)):
-            wake(*asset)
+        asset, is_gone = ours(body), type == _DELETED
+        if asset:
+            seen(body, is_gone)
+            if is_gone or finished(body):
+                wake(*asset)
 
     @kopf.on.event("", "v1", "pods", registry=registry)
-    async def pod(body: kopf.Body, **_: Any) -> None:
+    async def pod(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 - Kopf's name
         asset = ours(body)
-        if asset and is_over(body):
+        # Those that succeed leave what is watched.
+        if asset and (type == _DELETED or is_over(body) or hindrance_of(body)):
             wake(*asset)
 
     return registry
@@ -82,8 +107,13 @@ def _registry() -> kopf.OperatorRegistry:
 
     @kopf.on.login(registry=registry)
     async def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
-        found = kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
-        return found and _Connection(**vars(found))
+        server = server_in_cluster()
+        if server is None:
+            found = kopf.login_with_kubeconfig(**kwargs)
+            return found and _Connection(**vars(found))
+        # The token is read anew whenever the old one is refused.
+        found = kopf.login_with_service_account(**kwargs)
+        return found and _Connection(**{**vars(found), "server": server})
 
     return registry
 
@@ -108,30 +138,44 @@ def kopf_settings() -> kopf.OperatorSettings:
     settings.watching.connect_timeout = 10
     settings.networking.request_timeout = 30
     settings.networking.connect_timeout = 10
-    settings.watching.chunk_size = 500
+    settings.watching.chunk_size = 100
+    # Kopf holds each object for so long after its last event: at a start that would be all of them at once.
+    settings.queueing.idle_timeout = 0.1
     # Kopf keeps nothing in our objects today; if it ever does, it must not be under our own prefix, which it hides.
     prefix = f"kopf.{GROUP}"
     settings.persistence.finalizer = f"{prefix}/finalizer"
     settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=prefix)
-    settings.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=prefix)
+    settings.persistence.diffbase_storage = _NoDiffs(prefix=prefix)
     return settings
+
+
+class _NoDiffs(kopf.AnnotationsDiffBaseStorage):
+    """Spares the copies of each object that Kopf makes to compare it with an earlier one, which no handler asks for."""
+
+    def build(self, **_: Any) -> kopf.BodyEssence:
+        """Return the same for all."""
+        return kopf.BodyEssence({})
 
 
 def jobs_settings() -> kopf.OperatorSettings:
-    """Return the same for Jobs and pods: only those that are ours come over the wire."""
+    """Return the same for Jobs and pods: only those that are ours, and have not succeeded, come over the wire.
+
+    One that succeeds is told of as if it were deleted, and the thousands that did so before are not read at a start.
+    """
     settings = kopf_settings()
     selector = f"{MANAGER_LABEL}={MANAGER}"
     settings.watching.label_selectors["batch", "v1", "jobs"] = selector
+    settings.watching.field_selectors["batch", "v1", "jobs"] = "status.successful=0"
     settings.watching.label_selectors["", "v1", "pods"] = selector
+    settings.watching.field_selectors["", "v1", "pods"] = "status.phase!=Succeeded"
     return settings
 
 
-def _is_settled(body: kopf.Body, settings: Settings) -> bool:
+def _parsed(model: type[M], body: kopf.Body) -> M | None:
     try:
-        return is_settled(MediaAsset.model_validate(dict(body)), settings, datetime.now(UTC))
+        return model.model_validate(dict(body))
     except ValueError:
-        # Another version of us wrote it, perhaps; the reconcile will say what is wrong with it.
-        return False
+        return None
 
 
 def _may_expire(body: kopf.Body) -> bool:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from mediaasset import keys
 from mediaasset.jobs import Job
-from mediaasset.reasons import MediaError, Reason
+from mediaasset.reasons import TABLE, MediaError, Reason, Retry
 from mediaasset.spec import CollectionPolicy, MediaAsset, MediaProfile
 from mediaasset.task import Failure, Result
 
@@ -35,9 +35,13 @@ class Observed:
         return next((r for r in self.results if (r.attempt, r.inputs_hash) == (attempt, inputs_hash)), None)
 
     def failure(self, attempt: int, inputs_hash: str | None, reason: Reason | None) -> Failure | None:
-        """Return what a pod of an attempt said of its failure: best the one that agrees with the Job's own reason."""
+        """Return what a pod of an attempt said of its failure: best the one that agrees with the Job's own reason.
+
+        Where that is not known, it is best one after which no other pod was tried.
+        """
         matching = [f for f in self.failures if (f.attempt, f.inputs_hash) == (attempt, inputs_hash)]
-        return next((f for f in matching if f.reason is reason), matching[-1] if matching else None)
+        last = (f for f in matching if (f.reason is reason if reason else TABLE[f.reason].retry is not Retry.POD))
+        return next(last, matching[-1] if matching else None)
 
 
 def siblings_of(asset: MediaAsset, listed: Iterable[MediaAsset]) -> tuple[MediaAsset, ...]:

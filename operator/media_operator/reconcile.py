@@ -4,6 +4,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 
+from media_operator import metrics
 from media_operator.actions import (
     Action,
     CopyObject,
@@ -18,15 +19,17 @@ from media_operator.actions import (
     WriteTombstone,
 )
 from media_operator.admission import Admission
-from media_operator.admit import Caps
+from media_operator.admit import Caps, Line
+from media_operator.deleting import failing, is_overdue, left_behind
 from media_operator.loop import Wake
 from media_operator.observe import MAX_DOCUMENT_BYTES, Observed, observe, siblings_of
-from media_operator.plan import is_settled, plan, queued, without
+from media_operator.plan import is_settled, plan, queued, waits_since, without
 from media_operator.settings import Settings
 from mediaasset import keys
-from mediaasset.assets import Assets, ConflictError, NotFoundError
+from mediaasset.assets import Assets, ConflictError, Key, NotFoundError
 from mediaasset.catalogue import Query
-from mediaasset.jobs import Jobs
+from mediaasset.jobs import Jobs, JobsError
+from mediaasset.reasons import MediaError
 from mediaasset.spec import CollectionPolicy, MediaAsset, MediaProfile
 from mediaasset.store import Store
 
@@ -54,8 +57,21 @@ class Reconciler:
         """Take the three ports, the clock, who calls `reconcile` for an asset soon, and see Admission for the last."""
         self._assets, self._jobs, self._store = assets, jobs, store
         self._settings, self._now = settings, now
-        caps = Caps(total=settings.max_active_jobs, per_namespace=settings.max_active_jobs_per_namespace)
+        caps = Caps(
+            total=settings.max_active_jobs,
+            per_namespace=settings.max_active_jobs_per_namespace,
+            reserved=settings.interactive_reserved_jobs,
+        )
         self._admission = Admission(jobs, caps, wake, now, fresh_seconds=fresh_seconds)
+        # The assets in line, as of which version.
+        self._in_line: dict[Key, str] = {}
+        # The versions that are our own doing, until a watch tells of them.
+        self._written: dict[Key, str] = {}
+
+    @property
+    def line(self) -> Line:
+        """The assets that wait for a place."""
+        return self._admission.line
 
     async def reconcile(self, namespace: str, name: str) -> float | None:
         """Take one asset a step further; return after how many seconds to look again, None for not before a change.
@@ -65,9 +81,13 @@ class Reconciler:
         try:
             asset = await self._assets.get(namespace, name)
         except NotFoundError:
+            self._in_line.pop((namespace, name), None)
+            self._written.pop((namespace, name), None)
             await self._admission.gone((namespace, name))
             return None
-        if is_settled(asset, self._settings, self._now()):
+        if await self._waits(asset):
+            return None
+        if is_settled(asset, self._settings, self._now()) and not asset.awaits_profile:
             # Its Job says that it is over a second or two after its Result made the asset Ready.
             await self._admission.ended([asset.status.job_name or ""])
             return None
@@ -83,11 +103,26 @@ class Reconciler:
             self._admission.leave(asset.key)
             raise
 
+    def wrote(self, key: Key, version: str) -> bool:
+        """Tell whether an asset became this version by our last write, after which there is nothing more to do."""
+        return self._written.pop(key, None) == version
+
+    async def _waits(self, asset: MediaAsset) -> bool:
+        """Tell whether it is in line, unchanged, and not yet let in: of thousands in line nothing else is read."""
+        version = asset.metadata.resource_version
+        if self._in_line.pop(asset.key, None) != version or not await self._admission.waits(asset.key):
+            return False
+        self._in_line[asset.key] = version
+        return True
+
     async def _observe(self, asset: MediaAsset) -> Observed:
         # Jobs before their results: a Job that is seen to have succeeded has written its Result before.
         uid = asset.metadata.uid
-        jobs = await self._jobs.of_asset(uid)
+        jobs = await self._jobs.of_asset(uid, None if asset.deleted_at else asset.status.job_name or "")
         await self._admission.ended(job.name for job in jobs if not job.is_active)
+        if asset.deleted_at is not None:
+            # All else is as good as gone, and a store that does not answer must not be in the way of saying so.
+            return Observed(profile=None, jobs=jobs)
         work: dict[str, bytes] = {}
         async for item in self._store.list(keys.work_prefix(uid)):
             # One that is too large is none of ours, but its attempt is used.
@@ -109,16 +144,43 @@ class Reconciler:
             return None
 
     async def _carry_out(self, asset: MediaAsset, decided: Plan) -> float | None:
-        decided = await self._act(asset, decided)
+        decided = await self._act(asset, decided) if asset.deleted_at is None else await self._delete(asset, decided)
         if decided.start is None:
             self._admission.leave(asset.key)
-        elif not await self._admission.start(asset.key, decided.start):
-            decided = queued(asset, self._now())
-        if asset.deleted_at is None and decided.status != asset.status:
-            await self._assets.write_status(asset, decided.status)
-        for event in decided.events:
-            await self._assets.emit(asset, event)
+        elif not await self._admission.start(asset.key, decided.start, waits_since(asset)):
+            decided = queued(asset, self._now(), self._admission.line.length(asset.spec.queue) - 1)
+        asset = await self._tell(asset, decided)
+        if asset.key in self._admission.line:
+            self._in_line[asset.key] = asset.metadata.resource_version
         return decided.requeue_seconds
+
+    async def _tell(self, asset: MediaAsset, decided: Plan) -> MediaAsset:
+        """Write the status if it is another one, then send the events."""
+        if decided.status != asset.status:
+            asset = await self._assets.write_status(asset, decided.status)
+            self._written[asset.key] = asset.metadata.resource_version
+        for event in decided.events:
+            metrics.EVENTS.labels(event.reason).inc()
+            await self._assets.emit(asset, event)
+        return asset
+
+    async def _delete(self, asset: MediaAsset, decided: Plan) -> Plan:
+        """Carry out a deletion and let the asset go, or say which step fails.
+
+        Raises what the step raised; after the time that deletions have, what fails is left behind.
+        """
+        left: list[Action] = []
+        for action in decided.actions:
+            if isinstance(action, Release) and left:
+                await self._tell(asset, Plan(status=asset.status, events=(left_behind(left),)))
+            try:
+                await self._apply(asset, action)
+            except (JobsError, MediaError) as error:
+                if not is_overdue(asset, self._now(), self._settings):
+                    await self._tell(asset, failing(asset, action, error, self._now()))
+                    raise
+                left.append(action)
+        return Plan(status=asset.status)
 
     async def _act(self, asset: MediaAsset, decided: Plan) -> Plan:
         """Carry out the actions but the start; return the Plan without what turned out to be gone."""

@@ -1,12 +1,33 @@
 """What the operator, and standalone in its place, can be told."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Self
 
-from pydantic import Field, HttpUrl
+from pydantic import BaseModel, ConfigDict, Field, HttpUrl, model_validator
+from pydantic.alias_generators import to_camel
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from mediaasset.spec import DNS_LABEL
+from mediaasset.task import MediaClass
+
+
+class ClassSettings(BaseModel):
+    """What the pods of one class have that differs from the template; absent is what the template says."""
+
+    model_config = ConfigDict(
+        frozen=True, alias_generator=to_camel, validate_by_alias=True, validate_by_name=True, extra="forbid"
+    )
+
+    deadline_seconds: Annotated[int, Field(ge=1)] | None = None
+    """How long one attempt may take; `Settings.deadline_seconds` when absent."""
+
+    scratch_size_limit: str | int | None = None
+    """The size of the volume `scratch`, as a quantity."""
+
+    resources: dict[str, Any] | None = None
+    node_selector: dict[str, str] | None = None
+    tolerations: tuple[dict[str, Any], ...] | None = None
+    priority_class_name: str | None = None
 
 
 class Settings(BaseSettings):
@@ -26,6 +47,18 @@ class Settings(BaseSettings):
     max_active_jobs_per_namespace: Annotated[int, Field(ge=1)] | None = None
     """The same within one namespace; none is no limit of its own."""
 
+    interactive_reserved_jobs: Annotated[int, Field(ge=0)] = 4
+    """How many of all places the queue Batch leaves free; one is always its to take."""
+
+    classes: dict[MediaClass, ClassSettings] = {}
+    """All classes of transcoders, or none: then there is only one, as in standalone."""
+
+    default_class: MediaClass = MediaClass.VIDEO
+    """The class for sources of which nothing is known."""
+
+    large_video_bytes: Annotated[int, Field(ge=1)] = 64 * 1024 * 1024
+    """A video of at least so many bytes starts in the class LargeVideo."""
+
     max_attempts: Annotated[int, Field(ge=1)] = 5
     """How many attempts may fail before an asset is Stalled."""
 
@@ -35,11 +68,28 @@ class Settings(BaseSettings):
     deadline_seconds: Annotated[int, Field(ge=1)] = 1800
     """How long one attempt may take, its retries in other pods included."""
 
+    schedule_patience_seconds: Annotated[float, Field(ge=0)] = 120
+    """How long a transcoder may wait for a node, or a quota, before the asset says so."""
+
+    start_patience_seconds: Annotated[float, Field(ge=0)] = 30
+    """How long a transcoder that has its node may fail to start (its image, a Secret) before the asset says so."""
+
+    deletion_seconds: Annotated[int, Field(ge=60)] = 86_400
+    """How long the deletion of an asset is tried; then it is let go, and an Event says what is left behind."""
+
     allowed_cidrs: tuple[str, ...] = ()
     """Private address ranges that sources by URL may nevertheless come from."""
 
     foreign_prefixes: tuple[Annotated[str, Field(pattern="^[^/].*/$")], ...] = ()
     """Prefixes of keys, each with a slash at its end, from which any namespace may take sources."""
+
+    @model_validator(mode="after")
+    def _has_all_classes(self) -> Self:
+        missing = set(MediaClass) - set(self.classes)
+        if self.classes and missing:
+            message = f"classes must name all or none of {', '.join(MediaClass)}; {', '.join(sorted(missing))} missing"
+            raise ValueError(message)
+        return self
 
 
 class ClusterSettings(Settings):
@@ -62,6 +112,12 @@ class ClusterSettings(Settings):
 
     port: Annotated[int, Field(ge=1, le=65535)] = 8080
     """Where /healthz answers."""
+
+    metrics_port: Annotated[int, Field(ge=0, le=65535)] | None = 9090
+    """Where Prometheus reads; none is nowhere."""
+
+    version: str = "unknown"
+    """Of the image, as the metric `media_operator_build_info` tells it."""
 
 
 class ReleaseSettings(BaseSettings):

@@ -1,10 +1,13 @@
 """The Task of an attempt, from the asset and its profile. Pure."""
 
+from collections.abc import Sequence
+
+from media_operator.classes import deadline_of
 from media_operator.settings import Settings
 from mediaasset import keys
 from mediaasset.media import Kind
 from mediaasset.spec import KindLimits, MediaAsset, MediaProfile, Rendition, Visibility
-from mediaasset.task import Limits, Source, Task, WhatsAppMedia
+from mediaasset.task import Limits, MediaClass, Source, Task, WhatsAppMedia
 from mediaasset.task import Rendition as TaskRendition
 
 
@@ -19,8 +22,17 @@ def prefix_of(asset: MediaAsset, settings: Settings, *, public: bool) -> str:
     return keys.asset_prefix(public=public, tenant=tenant, public_path=asset.spec.public_path, uid=asset.metadata.uid)
 
 
-def task_of(asset: MediaAsset, profile: MediaProfile, attempt: int, inputs_hash: str, settings: Settings) -> Task:
-    """Return all that a transcoder needs to know for this attempt."""
+def task_of(
+    asset: MediaAsset,
+    profile: MediaProfile,
+    settings: Settings,
+    *,
+    attempt: int,
+    inputs_hash: str,
+    renditions: Sequence[Rendition],
+    class_name: MediaClass | None = None,
+) -> Task:
+    """Return all that a transcoder needs to know for this attempt, which makes these renditions, and who runs it."""
     spec = asset.spec
     is_public = spec.visibility is Visibility.PUBLIC
     return Task(
@@ -34,11 +46,13 @@ def task_of(asset: MediaAsset, profile: MediaProfile, attempt: int, inputs_hash:
         file_name=spec.original_file_name,
         prefix=prefix_of(asset, settings, public=is_public),
         document_prefix=prefix_of(asset, settings, public=is_public and profile.spec.public_documents),
-        renditions=tuple(_task_rendition(rendition) for rendition in renditions_of(asset, profile)),
+        renditions=tuple(_task_rendition(rendition) for rendition in renditions),
         limits={kind: _task_limits(profile.spec.limits.of(kind)) for kind in Kind},
         allowed_cidrs=settings.allowed_cidrs,
         foreign_prefixes=settings.foreign_prefixes,
-        deadline_seconds=settings.deadline_seconds,
+        deadline_seconds=deadline_of(class_name, settings),
+        queue=spec.queue,
+        class_name=class_name,
     )
 
 

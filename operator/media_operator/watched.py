@@ -22,15 +22,21 @@ class Watched:
         self._unfinished: set[Key] = set()
         self._missed: dict[Key, float] = {}
         self._during: set[Key] = set()
+        self._last = clock()
 
     def seen(self, key: Key, *, unfinished: bool) -> None:
         """Note what an event of the watch says of an asset."""
+        self._last = self._clock()
         self._missed.pop(key, None)
         self._during.add(key)
         if unfinished:
             self._unfinished.add(key)
         else:
             self._unfinished.discard(key)
+
+    def silent_seconds(self) -> float:
+        """Return how long ago the last event came; in a quiet cluster that says nothing yet."""
+        return self._clock() - self._last
 
     def overdue(self) -> tuple[Key, ...]:
         """Return the assets that the watch should have told of long ago: none while it is alive."""

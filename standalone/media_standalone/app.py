@@ -18,26 +18,27 @@ import structlog
 import uvloop
 from starlette.applications import Starlette
 
-from media_ingest import metrics
 from media_ingest.app import create_app
 from media_ingest.auth import Tokens
 from media_ingest.jwts import JwtSettings, Verifier
 from media_ingest.scan import scanner_of
 from media_ingest.server import STOPPING, Server
 from media_ingest.settings import Settings as IngestSettings
-from media_ingest.sweep import sweeping
 from media_ingest.whatsapp.accounts import in_directory
+from media_operator import gauges
 from media_operator.loop import Loop
 from media_operator.reconcile import Reconciler
 from media_operator.settings import Settings as OperatorSettings
 from media_standalone.assets import SqliteAssets, load_profiles
 from media_standalone.database import Database
-from media_standalone.datadir import DataDir, remove_orphans
+from media_standalone.datadir import DataDir
 from media_standalone.directory import Signer, open_store
 from media_standalone.jobs import ProcessJobs
 from media_standalone.partial import DirectoryParts
 from media_standalone.process import Runner
 from media_standalone.serving import routes
+from media_standalone.sweeping import sweeping
+from mediaasset import exposition
 from mediaasset.environment import load
 
 _LOG = structlog.get_logger(__name__)
@@ -118,9 +119,6 @@ async def _serve(options: Options, data: DataDir) -> None:
         reconciler = Reconciler(assets, jobs, store, settings, lambda: datetime.now(UTC), wake=wake)
         loop = Loop(reconciler.reconcile, assets.unfinished)
 
-        removed = await remove_orphans(assets, store)
-        if removed:
-            _LOG.info("Removed uploads that no asset refers to.", objects=removed)
         _look_for_ffmpeg()
         stack.push_async_callback(jobs.close)
         await jobs.resume()
@@ -132,11 +130,12 @@ async def _serve(options: Options, data: DataDir) -> None:
 
         ingest = IngestSettings(public_url=options.public_url) if options.public_url else IngestSettings()
         jwt = load(JwtSettings)
-        stack.enter_context(metrics.served(ingest.metrics_port, options.host))
+        parts = DirectoryParts(data.partial, data.store)
+        stack.enter_context(exposition.served(ingest.metrics_port, options.host))
         app = create_app(
             assets=assets,
             store=store,
-            parts=DirectoryParts(data.partial, data.store),
+            parts=parts,
             scanner=scanner_of(ingest),
             progress=jobs,
             tokens=_tokens(options, data),
@@ -145,7 +144,8 @@ async def _serve(options: Options, data: DataDir) -> None:
             accounts=in_directory(data.accounts),
             routes=routes(data.store, signer),
         )
-        await stack.enter_async_context(sweeping(app.state.service))
+        for beside in (sweeping(assets, store, parts, ingest), gauges.follow(loop, reconciler.line)):
+            stack.push_async_callback(_cancelled, asyncio.create_task(beside))
         hint = None if options.token or options.tokens else f"Token: {data.token}"
         server = _Server(app, _url(options.host, listener), hint)
         # A loop that ends is an error of ours; serving on without it would accept work that is never done.

@@ -2,7 +2,7 @@
 
 import sqlite3
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
@@ -20,6 +20,9 @@ from mediaasset.media import Kind
 from mediaasset.names import DEFAULT_PROFILE_ANNOTATION, FINALIZER, PROFILE_KIND
 from mediaasset.spec import MediaAsset, MediaAssetSpec, MediaProfile
 from mediaasset.status import Status
+
+#: How many rows are read at a time where all of them are.
+_PAGE = 500
 
 _LOG = structlog.get_logger(__name__)
 
@@ -147,17 +150,19 @@ class SqliteAssets:
         )
         return tuple((row["namespace"], row["name"]) for row in rows)
 
+    async def all(self) -> AsyncIterator[MediaAsset]:
+        """Read every row, so many at a time."""
+        last = 0
+        while rows := await self._rows_after(last):
+            for row in rows:
+                yield _read(row)
+            last = rows[-1]["sequence"]
+
     @translated(AssetsError)
     async def everything(self) -> tuple[tuple[str, str], ...]:
         """Return (namespace, name) of all assets; beyond the port, for a changed public URL."""
         rows = await self._database.rows("SELECT namespace, name FROM assets ORDER BY sequence")
         return tuple((row["namespace"], row["name"]) for row in rows)
-
-    @translated(AssetsError)
-    async def source_keys(self) -> frozenset[str]:
-        """Return the keys of the store that any asset has as its source; beyond the port, for the sweep at start."""
-        rows = await self._database.rows("SELECT source_key FROM assets WHERE source_key IS NOT NULL")
-        return frozenset(row["source_key"] for row in rows)
 
     async def write_status(self, asset: MediaAsset, status: Status) -> MediaAsset:
         """Replace the status of exactly this version; the same status again changes nothing and wakes nobody."""
@@ -239,6 +244,11 @@ class SqliteAssets:
             uid=asset.metadata.uid,
             reason=event.reason.value,
         )
+
+    @translated(AssetsError)
+    async def _rows_after(self, sequence: int) -> Sequence[sqlite3.Row]:
+        query = "SELECT sequence, body FROM assets WHERE sequence > ? ORDER BY sequence LIMIT ?"
+        return await self._database.rows(query, (sequence, _PAGE))
 
     @translated(AssetsError)
     async def _update(self, namespace: str, name: str, change: Callable[[MediaAsset], MediaAsset]) -> MediaAsset:

@@ -9,10 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from media_standalone.assets import SqliteAssets
 from media_standalone.directory import remove_staged
-from mediaasset import keys
-from mediaasset.store import Store
 
 _TOKEN_BYTES = 24
 _URL_SECRET_BYTES = 32
@@ -103,35 +100,6 @@ class DataDir:
         shutil.rmtree(self.scratch, ignore_errors=True)
         self.scratch.mkdir(mode=0o700)
         remove_staged(self.store)
-
-
-async def remove_orphans(assets: SqliteAssets, store: Store) -> int:
-    """Delete uploads that no asset refers to, and return how many; nobody was told that they had been accepted.
-
-    Only before requests are served: an upload exists a moment before its asset. What a deleted asset left behind was
-    to be retained.
-    """
-    wanted = await assets.source_keys()
-    # An upload in several requests goes on after a restart; what it leaves in the end is the sweep's.
-    unfinished = {item.key.rpartition("/")[0] async for item in store.list(f"{keys.UPLOADS}/") if _is_record(item.key)}
-    orphans = []
-    async for item in store.list(f"{keys.UPLOADS}/"):
-        parts = item.key.split("/")
-        if (
-            len(parts) != len(("uploads", "namespace", "asset", "random"))
-            or item.key in wanted
-            or item.key.rpartition("/")[0] in unfinished
-        ):
-            continue
-        if await store.stat(keys.tombstone(parts[1], parts[2])) is None:
-            orphans.append(item.key)
-    await store.delete(orphans)
-    return len(orphans)
-
-
-def _is_record(key: str) -> bool:
-    namespace, asset = [*key.split("/"), "", ""][1:3]
-    return key == keys.upload_record(namespace, asset)
 
 
 def _kept(path: Path, make: Callable[[], bytes]) -> bytes:

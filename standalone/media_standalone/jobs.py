@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import json
 import os
 import secrets
 import sqlite3
@@ -15,7 +16,7 @@ from media_standalone.database import Database, translated
 from media_standalone.process import Runner
 from mediaasset.jobs import Job, JobPhase, JobsError, NameTakenError
 from mediaasset.reasons import TABLE, MediaError, Reason, Retry, from_exit_code
-from mediaasset.task import Progress, Task
+from mediaasset.task import Progress, Queue, Task
 
 _LOG = structlog.get_logger(__name__)
 
@@ -112,7 +113,7 @@ class ProcessJobs:
             self._on_change(task.namespace, task.name)
 
     @translated(JobsError)
-    async def of_asset(self, uid: str) -> tuple[Job, ...]:
+    async def of_asset(self, uid: str, named: str | None = None) -> tuple[Job, ...]:  # noqa: ARG002 - all are known
         """Return the Jobs of an asset."""
         rows = await self._database.rows("SELECT * FROM jobs WHERE uid = ? ORDER BY attempt, name", (uid,))
         return tuple(_job(row) for row in rows)
@@ -229,4 +230,5 @@ def _job(row: sqlite3.Row) -> Job:
         phase=JobPhase(row["phase"]),
         reason=Reason(row["reason"]) if row["reason"] else None,
         finished_at=datetime.fromisoformat(row["finished_at"]) if row["finished_at"] else None,
+        queue=Queue(json.loads(row["task"]).get("queue", Queue.INTERACTIVE)),
     )

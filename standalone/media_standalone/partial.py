@@ -3,10 +3,11 @@
 import asyncio
 import os
 import secrets
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 
-from mediaasset.parts import GoneError
+from mediaasset.parts import GoneError, Unfinished
 from mediaasset.storeerrors import persist, store_error
 
 #: How much is written at a time.
@@ -57,6 +58,15 @@ class DirectoryParts:
     async def abort(self, key: str, handle: str) -> None:  # noqa: ARG002 - the signature is the port's
         """Delete the file."""
         (self._directory / handle).unlink(missing_ok=True)
+
+    async def unfinished(self) -> AsyncIterator[Unfinished]:
+        """List the files; what keys they are for only their records know."""
+        for path in await asyncio.to_thread(lambda: sorted(self._directory.iterdir())):
+            try:
+                changed = path.stat().st_mtime
+            except FileNotFoundError:
+                continue
+            yield Unfinished("", path.name, datetime.fromtimestamp(changed, UTC))
 
     def _make(self, handle: str) -> None:
         try:

@@ -16,11 +16,14 @@ from pydantic_settings import BaseSettings
 from media_ingest.app import ENDPOINTS
 from media_ingest.jwts import JwtSettings
 from media_ingest.settings import ClusterSettings as IngestSettings
+from media_operator import manifest
+from media_operator.classes import larger_class
 from media_operator.cluster import read_template
 from media_operator.settings import ClusterSettings, ReleaseSettings
+from media_operator.sweepsettings import PodSettings, SweepSettings
 from media_transcoder.live import PASSWORD_VARIABLE, USERNAME_VARIABLE
 from mediaasset.s3 import StoreSettings, open_store
-from mediaasset.task import REDIS_VARIABLE
+from mediaasset.task import REDIS_VARIABLE, MediaClass
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts/media-operator"
@@ -96,7 +99,7 @@ def test_the_ports_of_services_probes_and_policies_are_those_of_the_container(re
     ports = {each["metadata"]["name"]: container_of(each)["ports"] for each in of_kind(rendered, "Deployment")}
     http, metrics = {"name": "http", "containerPort": 8080}, {"name": "metrics", "containerPort": 9090}
     assert {name.removeprefix("media-media-operator"): found for name, found in ports.items()} == {
-        "": [http],
+        "": [http, metrics],
         "-gateway": [http, {"name": "metrics", "containerPort": 9113}],
         "-ingest": [http, metrics],
     }
@@ -147,7 +150,7 @@ def test_probes_ask_for_what_ingest_answers(rendered: list[Json]) -> None:
 @pytest.mark.parametrize(
     ("kind", "name", "settings"),
     [
-        ("Deployment", "media-media-operator", [ClusterSettings, StoreSettings]),
+        ("Deployment", "media-media-operator", [ClusterSettings, SweepSettings, PodSettings, StoreSettings]),
         ("Deployment", "media-media-operator-ingest", [IngestSettings, StoreSettings]),
         ("Job", "media-media-operator-release", [ReleaseSettings]),
     ],
@@ -158,9 +161,9 @@ def test_every_variable_is_one_that_the_program_reads_and_takes(
     given = env_of(container_of(named(rendered, kind, name)))
     for variable, value in given.items():
         monkeypatch.setenv(variable, value)
+    known = {f"{model.model_config['env_prefix']}{field}".upper() for model in settings for field in model.model_fields}
     for model in settings:
         prefix = model.model_config["env_prefix"]
-        known = {f"{prefix}{field}".upper() for field in model.model_fields}
         # What is said of JWTs has a model of its own, and a test below.
         ours = {name for name in given if name.startswith(prefix) and not name.startswith("MEDIA_INGEST_JWT_")}
         assert ours
@@ -174,7 +177,11 @@ def test_values_reach_the_programs(render: Render, monkeypatch: pytest.MonkeyPat
     for name in ("media-media-operator", "media-media-operator-ingest"):
         for variable, value in env_of(container_of(named(rendered, "Deployment", name))).items():
             monkeypatch.setenv(variable, value)
-    operator, store, ingest = ClusterSettings(), StoreSettings(), IngestSettings()
+    operator, store, ingest, sweep = ClusterSettings(), StoreSettings(), IngestSettings(), SweepSettings()
+    assert (sweep.sweep_deletes, sweep.sweep_time, sweep.sweep_time_zone) == (True, "23:30", "Europe/Berlin")
+    assert (sweep.sweep_age_seconds, sweep.sweep_tombstone_seconds) == (7200, 3_000_000)
+    assert sweep.upload_lifetime_seconds == ingest.upload_lifetime_seconds == 3_000_000
+    assert (sweep.namespaces, sweep.single_tenant) == (operator.namespaces, True)
     assert operator.single_tenant
     assert (operator.max_active_jobs, operator.max_active_jobs_per_namespace) == (3_000_000, 2)
     assert operator.backoff_seconds == 0.5
@@ -256,12 +263,13 @@ def test_the_operator_has_ten_minutes_until_it_answers(rendered: list[Json]) -> 
 def test_defaults_are_those_of_the_programs(render: Render, monkeypatch: pytest.MonkeyPatch) -> None:
     rendered = render("minimal")
     needed: Json = {"public_base_url": "https://a", "work_namespace": "a", "pod_template": "/a"}
-    programmed = ClusterSettings(**needed), IngestSettings(tokens=Path("/a"))
+    programmed = ClusterSettings(**needed), IngestSettings(tokens=Path("/a")), SweepSettings()
     for name in ("media-media-operator", "media-media-operator-ingest"):
         for variable, value in env_of(container_of(named(rendered, "Deployment", name))).items():
             monkeypatch.setenv(variable, value)
-    charted = ClusterSettings(), IngestSettings()
-    given = {*needed, "tokens", "namespaces"}
+    charted = ClusterSettings(), IngestSettings(), SweepSettings()
+    # Without a chart there is one class.
+    given = {*needed, "tokens", "namespaces", "classes", "version"}
     for ours, theirs in zip(charted, programmed, strict=True):
         assert ours.model_dump(exclude=given) == theirs.model_dump(exclude=given)
 
@@ -391,7 +399,7 @@ def test_a_change_for_transcoders_restarts_the_operator(helm: Callable[..., Any]
         return found
 
     assert checksum() == checksum("--set", "ingest.replicas=5")
-    assert checksum() != checksum("--set", "transcoder.scratchSizeLimit=9Gi")
+    assert checksum() != checksum("--set", "transcoder.classes.video.scratchSizeLimit=9Gi")
 
 
 def test_graph_is_metas_own_unless_another_is_named(render: Render) -> None:
@@ -436,7 +444,7 @@ def test_monitors_read_the_port_that_pods_have(render: Render) -> None:
         assert monitor["spec"]["selector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
         [endpoint] = monitor["spec"]["podMetricsEndpoints"]
         assert endpoint["port"] in {port["name"] for port in pod["spec"]["containers"][0]["ports"]}
-    assert len(monitors) == 2
+    assert len(monitors) == 3
 
 
 def test_there_is_one_operator_and_the_others_can_be_drained(rendered: list[Json]) -> None:
@@ -508,3 +516,44 @@ def test_progress_goes_to_redis_where_a_secret_says_so(render: Render) -> None:
     assert opened("minimal") == []
     assert told("everything") == {REDIS_VARIABLE: False, USERNAME_VARIABLE: True, PASSWORD_VARIABLE: True}
     assert opened("everything") == [{"ports": [{"port": 6380}], "to": [{"ipBlock": {"cidr": "10.9.8.7/32"}}]}]
+
+
+def test_classes_reach_the_operator_and_its_pods(helm: Helm, minimal: Json, monkeypatch: pytest.MonkeyPatch) -> None:
+    audio = {"resources": {"limits": {"memory": "1Gi"}}, "deadlineSeconds": 3_000_000, "nodeSelector": {"disk": "fast"}}
+    given = {"defaultClass": "Image", "largeVideoBytes": 5_000_000, "classes": {"audio": audio}}
+    values = {**minimal, "transcoder": given, "operator": {"interactiveReservedJobs": 0}}
+    done = helm("template", "media", str(CHART), values=values)
+    rendered = list(yaml.safe_load_all(done.stdout))
+    for variable, value in env_of(container_of(named(rendered, "Deployment", "media-media-operator"))).items():
+        monkeypatch.setenv(variable, value)
+    settings = ClusterSettings()
+    assert (settings.default_class, settings.large_video_bytes) == (MediaClass.IMAGE, 5_000_000)
+    assert settings.interactive_reserved_jobs == 0
+    own = settings.classes[MediaClass.AUDIO]
+    assert (own.deadline_seconds, own.node_selector, own.tolerations) == (3_000_000, {"disk": "fast"}, None)
+    assert own.resources == {
+        "requests": {"cpu": "250m", "memory": "128Mi", "ephemeral-storage": "128Mi"},
+        "limits": {"cpu": "1", "memory": "1Gi", "ephemeral-storage": "2Gi"},
+    }
+    [config] = [each for each in of_kind(rendered, "ConfigMap") if "pod.yaml" in each["data"]]
+    template = yaml.safe_load(config["data"]["pod.yaml"])
+    # Whoever has no class gets what a video does.
+    assert manifest.template_of(template, settings.classes[MediaClass.VIDEO]) == template
+    pods = {name: manifest.template_of(template, each)["spec"] for name, each in settings.classes.items()}
+    sizes = {name: pod["volumes"][-1]["emptyDir"]["sizeLimit"] for name, pod in pods.items()}
+    assert sizes == {"Image": "1Gi", "Audio": "1Gi", "Video": "4Gi", "LargeVideo": "16Gi"}
+    assert pods[MediaClass.AUDIO]["nodeSelector"] == {"disk": "fast"}
+
+
+def test_each_class_has_at_least_what_a_smaller_one_has(rendered: list[Json], monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable, value in env_of(container_of(named(rendered, "Deployment", "media-media-operator"))).items():
+        monkeypatch.setenv(variable, value)
+    settings = ClusterSettings()
+    size = {"1Gi": 1, "512Mi": 0.5, "2Gi": 2, "6Gi": 6}
+    for small in MediaClass:
+        large = larger_class(small, settings)
+        if large is not None:
+            one, other = settings.classes[small], settings.classes[large]
+            assert (one.deadline_seconds or 0) < (other.deadline_seconds or 0)
+            limits = [size[(each.resources or {})["limits"]["memory"]] for each in (one, other)]
+            assert limits[0] < limits[1]

@@ -134,6 +134,9 @@ def expected(namespaces: list[str], work: str) -> dict[str, Rights]:
         operator |= may(each, "mediaassets/status.media-operator.io", "update") | may(each, "events", "create")
         ingest |= may(each, ASSETS, "create delete get list patch watch")
         release |= may(each, ASSETS, "get list patch")
+    operator |= may(work, "events", "list")
+    if namespaces != ["*"]:
+        operator |= may("media-system", "events", "create")
     operator |= may(work, "jobs.batch", "create delete get list watch") | may(work, "pods", "get list watch")
     return {
         "media-system/media-media-operator": operator,
@@ -254,11 +257,12 @@ def test_transcoders_reach_dns_the_store_and_public_addresses(render: Render) ->
     ]
 
 
-def test_nobody_reaches_the_operator_and_clients_the_port_of_the_others(render: Render) -> None:
+def test_clients_reach_no_more_than_the_api_and_media_and_prometheus_the_metrics(render: Render) -> None:
     policies = {body["metadata"]["name"]: body["spec"] for body in of_kind(render("everything"), "NetworkPolicy")}
-    assert policies["media-media-operator"]["ingress"] == []
     clients = {"ports": [{"port": "http"}], "from": [{"namespaceSelector": {}}]}
     metrics = {"ports": [{"port": "metrics"}], "from": [{"podSelector": {"matchLabels": {"app": "prometheus"}}}]}
     assert policies["media-media-operator-gateway"]["ingress"] == [clients, metrics]
     assert policies["media-media-operator-ingest"]["ingress"] == [clients, metrics]
+    assert policies["media-media-operator"]["ingress"] == [metrics]
+    assert policies["media-media-operator-transcoder"]["ingress"] == []
     assert not of_kind(render("shared"), "NetworkPolicy")

@@ -83,7 +83,7 @@ def test_a_typo_is_refused_in_every_section(place: tuple[str, ...]) -> None:
         ("gateway.maxAges[0].path", "media/"),
         ("watchNamespaces[0]", "Shop"),
         ("networkPolicy.deniedCIDRs[0]", "10.0.0.1"),
-        ("transcoder.scratchSizeLimit", "lots"),
+        ("transcoder.classes.video.scratchSizeLimit", "lots"),
     ],
 )
 def test_helm_refuses_what_the_schema_forbids(helm: Callable[..., Any], minimal: Json, place: str, value: str) -> None:

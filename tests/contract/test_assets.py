@@ -222,3 +222,13 @@ async def test_event_never_raises_even_of_an_asset_that_is_gone(assets: Assets) 
     await assets.delete(NAMESPACE, "one")
     await assets.release(created)
     await assets.emit(created, Event(Reason.UNDECODABLE, "The file is damaged.", warning=True))
+
+
+async def test_all_are_told_with_those_that_are_being_deleted(assets: Assets) -> None:
+    made = [await assets.create(new(name, namespace=NAMESPACE)) for name in ("one", "two", "three")]
+    await assets.delete(*made[1].key)
+    found = {asset.metadata.uid: asset async for asset in assets.all()}
+    assert [found[asset.metadata.uid].key for asset in made] == [asset.key for asset in made]
+    assert [found[asset.metadata.uid].deleted_at is not None for asset in made] == [False, True, False]
+    await assets.release(await assets.get(*made[1].key))
+    assert made[1].metadata.uid not in {asset.metadata.uid async for asset in assets.all()}

@@ -14,7 +14,7 @@ from mediaasset.jobs import Job, JobPhase, Jobs, NameTakenError
 from mediaasset.media import Kind
 from mediaasset.names import job_name
 from mediaasset.reasons import Reason
-from mediaasset.task import Format, Rendition, Source, Task
+from mediaasset.task import Format, Queue, Rendition, Source, Task
 
 Reopen = Callable[[], AbstractAsyncContextManager[Jobs]]
 
@@ -118,3 +118,25 @@ async def test_job_of_another_asset_is_not_stopped(jobs: Jobs) -> None:
     name = await start(jobs, task())
     await jobs.stop("uid-2", name)
     assert [job.name for job in await jobs.of_asset("uid-1")] == [name]
+
+
+async def test_job_that_the_asset_tells_of_is_found_and_so_is_one_that_has_not_succeeded(
+    jobs: Jobs, reopen: Reopen
+) -> None:
+    name = await start(jobs, task())
+    assert [job.name for job in await jobs.of_asset("uid-1", "")] == [name]
+    await end_of(jobs, task())
+    async with reopen() as again:
+        for named in (name, "", "media-none-of-this-name"):
+            assert [job.name for job in await again.of_asset("uid-1", named)] == [name]
+        # A name that is another asset's is none of this one's.
+        assert await again.of_asset("uid-2", name) == ()
+    await jobs.stop("uid-1", name)
+    assert await jobs.of_asset("uid-1", name) == ()
+
+
+async def test_job_keeps_its_queue(jobs: Jobs) -> None:
+    await start(jobs, replace(task(), queue=Queue.BATCH))
+    await start(jobs, task(uid="uid-2"))
+    assert [job.queue for job in await jobs.of_asset("uid-1")] == [Queue.BATCH]
+    assert [job.queue for job in await jobs.of_asset("uid-2")] == [Queue.INTERACTIVE]

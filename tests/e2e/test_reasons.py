@@ -15,8 +15,10 @@ from PIL import Image
 from apiproxy import Proxy
 from cluster import ASSETS, Json
 from installed import Installed
+from mediaasset.names import API_VERSION, PROFILE_KIND
 from mediaasset.reasons import TABLE, Reason
 from outside import Outside
+from transcripts import name_of, record
 
 PHOTO = (Path(__file__).parents[1] / "data/photo.jpg").read_bytes()
 ZEROS = "0" * 64
@@ -61,16 +63,24 @@ SOURCES: dict[Reason, tuple[bytes | None, Json, str]] = {
     Reason.INVALID_RENDITION: (sound(), rendition(**{"for": "Audio", "format": "MP3", "bitrate": 1_000_000}), "320"),
     Reason.CHANNEL_RULE: (small(), rendition(channel="MetaCatalog"), "500"),
     Reason.PROFILE_NOT_FOUND: (PHOTO, {"profileName": "nowhere"}, "nowhere"),
+    Reason.SOURCE_TOO_LARGE: (PHOTO, {"profileName": "small-files"}, "100000"),
+    Reason.LIMIT_EXCEEDED: (PHOTO, {"profileName": "small-pictures"}, "pixels"),
 }
+PROFILES = {"small-files": {"maxBytes": 100_000}, "small-pictures": {"maxPixels": 100_000}}
 
 
 @pytest.fixture(scope="module")
 def applied(media: Installed) -> dict[Reason, str]:
     """Apply one asset for each reason at once; return their names."""
+    body = {"apiVersion": API_VERSION, "kind": PROFILE_KIND}
+    spec: Json
+    for name, limits in PROFILES.items():
+        spec = {"limits": {"Image": limits}, **rendition()}
+        media.cluster.apply({**body, "metadata": {"name": name}, "spec": spec})
     names = {}
     for reason, (source, spec, _) in SOURCES.items():
         key = spec.get("source", {}).get("object", {}).get("key", "")
-        names[reason] = media.apply(source, key=key, **spec)
+        names[reason] = media.apply(source, key=key, name=name_of(reason), **spec)
     return names
 
 
@@ -87,6 +97,7 @@ def check_stalled(media: Installed, name: str, reason: Reason, word: str) -> Non
     assert "/tmp" not in stalled["message"]  # noqa: S108 - a path that must not be told
     assert not status.get("url")
     assert reason in media.cluster.kubectl("events", "-n", "shop", "--for", f"{ASSETS}/{name}")
+    record(media.cluster, reason, name)
 
 
 @pytest.mark.parametrize("reason", SOURCES)
@@ -96,13 +107,15 @@ def test_what_a_person_can_mend_is_shown(media: Installed, applied: dict[Reason,
 
 def test_what_may_pass_is_tried_again_and_said_meanwhile(media: Installed) -> None:
     # The address is one that sources may come from, and nobody listens there.
-    name = media.apply(source={"url": f"http://{urlsplit(media.s3.endpoint).hostname}:9/photo.jpg"})
+    url = f"http://{urlsplit(media.s3.endpoint).hostname}:9/photo.jpg"
+    name = media.apply(source={"url": url}, name=name_of(Reason.SOURCE_UNAVAILABLE))
     media.cluster.kubectl(
         "wait", f"{ASSETS}/{name}", "-n", "shop", "--for=jsonpath={.status.failedAttempts}=2", "--timeout=60s"
     )
     conditions = {each["type"]: each for each in media.asset(name)["status"]["conditions"]}
     assert "Stalled" not in conditions
     assert conditions["Ready"]["reason"] == Reason.SOURCE_UNAVAILABLE
+    record(media.cluster, Reason.SOURCE_UNAVAILABLE, name)
     media.cluster.kubectl("delete", ASSETS, name, "-n", "shop")
 
 
@@ -166,26 +179,41 @@ def test_what_the_machine_lacks_is_shown(alone: Installed, proxy: Proxy, tmp_pat
     machine = MACHINES[reason]
     operator = Outside(alone, proxy, tmp_path, machine.change)
     # What is tried again is said to be final after the first attempt here.
-    operator.start(MEDIA_OPERATOR_MAX_ATTEMPTS="1", **machine.settings)
+    # The one class is what was changed.
+    operator.start(MEDIA_OPERATOR_MAX_ATTEMPTS="1", MEDIA_OPERATOR_CLASSES="{}", **machine.settings)
     try:
-        check_stalled(alone, alone.apply(machine.source()), reason, "")
+        check_stalled(alone, alone.apply(machine.source(), name=name_of(reason)), reason, "")
+    finally:
+        assert operator.stop() == 0, operator.log
+
+
+#: What a transcoder ends with that cannot be brought about from outside, or only in minutes.
+ENDS = (
+    Reason.INVALID_TASK,
+    Reason.INVALID_OUTPUT,
+    Reason.INTERNAL,
+    Reason.STORE_UNAVAILABLE,
+    Reason.INTERRUPTED,
+)
+
+
+def ending(pod: Json) -> None:
+    """Have a transcoder end with the exit code of the reason that its asset is named by."""
+    ends = "".join(f'*\'"name":"{name_of(reason)}"\'*) exit {TABLE[reason].exit_code} ;; ' for reason in ENDS)
+    container(pod)["command"] = ["/bin/sh", "-c", f'case "$MEDIA_TASK" in {ends} esac']
+
+
+def test_an_exit_code_alone_says_what_happened(alone: Installed, proxy: Proxy, tmp_path: Path) -> None:
+    operator = Outside(alone, proxy, tmp_path, ending)
+    operator.start(MEDIA_OPERATOR_MAX_ATTEMPTS="1")
+    try:
+        names = {reason: alone.apply(PHOTO, name=name_of(reason)) for reason in ENDS}
+        for reason, name in names.items():
+            check_stalled(alone, name, reason, "")
     finally:
         assert operator.stop() == 0, operator.log
 
 
 def test_no_reason_of_a_transcoder_is_left_out() -> None:
-    elsewhere = {
-        # The other tests of retries, and of the transcoder itself.
-        Reason.INTERRUPTED,
-        Reason.INTERNAL,
-        Reason.INVALID_OUTPUT,
-        Reason.INVALID_TASK,
-        Reason.STORE_UNAVAILABLE,
-        # test_media.py, test_every_limit_is_held_and_named.
-        Reason.SOURCE_TOO_LARGE,
-        Reason.LIMIT_EXCEEDED,
-        # Above.
-        Reason.SOURCE_UNAVAILABLE,
-    }
     codes = {reason for reason, rule in TABLE.items() if rule.exit_code is not None}
-    assert codes <= {*SOURCES, *MACHINES, *elsewhere}
+    assert codes == {*SOURCES, *MACHINES, *ENDS, Reason.SOURCE_UNAVAILABLE} - {Reason.PROFILE_NOT_FOUND}

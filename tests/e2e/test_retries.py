@@ -11,6 +11,7 @@ import pytest
 
 from cluster import Json
 from installed import WORK, Installed
+from media_operator.manifest import BACKOFF_LIMIT
 from service import wait_for
 
 
@@ -55,18 +56,32 @@ def evict(media: Installed, pod: str) -> None:
     media.cluster.kubectl("create", "--raw", path, "-f", "-", stdin=json.dumps(eviction))
 
 
+def running(media: Installed, uid: str) -> str | None:
+    found = [pod for pod in pods(media, uid) if pod["status"]["phase"] == "Running"]
+    return found[0]["metadata"]["name"] if found else None
+
+
+def test_disruptions_count_as_no_failure_however_many(media: Installed, long_clip: bytes) -> None:
+    name = media.apply(long_clip, type="Video")
+    uid = media.asset(name)["metadata"]["uid"]
+    evicted = set[str]()
+    # One more than the failures that a Job may have.
+    for _ in range(BACKOFF_LIMIT + 1):
+        pod = wait_for(lambda: (found := running(media, uid)) and found not in evicted and found, what="another pod")
+        evict(media, str(pod))
+        evicted.add(str(pod))
+    asset = media.ready(name)
+    assert (asset["status"]["attempt"], asset["status"]["failedAttempts"]) == (1, 0)
+    assert len(media.jobs(uid)) == 1
+
+
 @pytest.mark.parametrize("loss", [delete, kill, evict])
 def test_lost_pod_is_replaced_within_its_attempt(
     media: Installed, long_clip: bytes, loss: Callable[[Installed, str], None]
 ) -> None:
     name = media.apply(long_clip, type="Video")
     uid = media.asset(name)["metadata"]["uid"]
-
-    def running() -> str | None:
-        found = [pod for pod in pods(media, uid) if pod["status"]["phase"] == "Running"]
-        return found[0]["metadata"]["name"] if found else None
-
-    first = wait_for(running, what="a running pod")
+    first = wait_for(lambda: running(media, uid), what="a running pod")
     wait_for(lambda: "render" in media.cluster.kubectl("logs", "-n", WORK, first), what="the rendering")
     loss(media, first)
     asset = media.ready(name)

@@ -1,15 +1,13 @@
-"""A proxy before an API server that holds requests where a test wants them, and spoils watches as networks do."""
+"""A proxy before an API server: that of httpproxy.py, which also spoils watches as networks and servers do."""
 
 import asyncio
 import base64
-import concurrent.futures
 import json
 import re
 import ssl
 import tempfile
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,51 +16,21 @@ import aiohttp
 import yaml
 from aiohttp import web
 
-#: What belongs to one connection and is not passed on.
-_HOP = {"connection", "keep-alive", "transfer-encoding", "te", "upgrade", "host", "content-length", "content-encoding"}
-_GONE = {
-    "kind": "Status",
-    "apiVersion": "v1",
-    "status": "Failure",
-    "reason": "Expired",
-    "message": "too old",
-    "code": 410,
-}
+from httpproxy import HttpProxy, Journal
+
+Json = dict[str, Any]
+
+#: The events that go on in place of one event.
+Spoil = Callable[[Json], list[Json]]
 
 
-class Held:
-    """The first request of a method whose path and body match: stopped on its way there, or on its way back."""
+def failure(code: int, reason: str, message: str, **more: object) -> Json:
+    """Return what the API server says when it refuses something."""
+    body = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure"}
+    return {**body, "reason": reason, "message": message, "code": code, **more}
 
-    def __init__(self, method: str, pattern: str, body: str, *, after: bool) -> None:
-        self._method, self._pattern, self._body = method, pattern, body
-        self.after = after
-        self._reached = threading.Event()
-        self._released: concurrent.futures.Future[bool] = concurrent.futures.Future()
 
-    def matches(self, method: str, path: str, body: bytes) -> bool:
-        if self._reached.is_set() or method != self._method:
-            return False
-        return re.search(self._pattern, path) is not None and re.search(self._body.encode(), body) is not None
-
-    async def stop(self) -> bool:
-        """Wait here; tell whether to go on."""
-        self._reached.set()
-        return await asyncio.wrap_future(self._released)
-
-    def reached(self, seconds: float = 60) -> None:
-        """Wait until the request is here."""
-        assert self._reached.wait(seconds), f"no {self._method} {self._pattern} came"
-
-    def release(self) -> None:
-        self._end(passes=True)
-
-    def drop(self) -> None:
-        """Forget the request: its sender is dead."""
-        self._end(passes=False)
-
-    def _end(self, *, passes: bool) -> None:
-        if not self._released.done():
-            self._released.set_result(passes)
+_GONE = failure(410, "Expired", "too old")
 
 
 @dataclass
@@ -72,52 +40,65 @@ class _Stream:
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-class Proxy:
-    """Passes on what it is not told to hold, and counts the writes."""
+class Proxy(HttpProxy):
+    """Watches are told by their path, without the query."""
 
-    def __init__(self, kubeconfig: Path) -> None:
+    def __init__(self, kubeconfig: Path, journal: Journal | None = None) -> None:
         config = yaml.safe_load(kubeconfig.read_text())
         cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
-        self._upstream = cluster["server"]
-        self._loop = asyncio.new_event_loop()
-        self._tls = _context(cluster, user)
-        self._holds: list[Held] = []
+        super().__init__(cluster["server"], client_context(cluster, user), journal)
         self._streams: list[_Stream] = []
-        self._muted: list[str] = []
-        self.url = ""
-        #: (method, path) of every request that may have changed something.
-        self.writes: list[tuple[str, str]] = []
-        #: The path and query of every list and watch.
-        self.reads: list[str] = []
-
-    def hold(self, method: str, pattern: str, body: str = "", *, after: bool = False) -> Held:
-        """Hold the next such request: before it reaches the server, or after, when it is done but nobody knows."""
-        held = Held(method, pattern, body, after=after)
-        self._holds.append(held)
-        return held
+        self._spoils: dict[str, Spoil] = {}
+        self._frozen: dict[str, dict[str, bytes]] = {}
+        #: The token that is taken, where one is asked for.
+        self.token: str | None = None
 
     def mute(self, pattern: str) -> None:
         """Let no event of such watches through any more."""
-        self._muted.append(pattern)
+        self.spoil(pattern, lambda _: [])
+
+    def spoil(self, pattern: str, change: Spoil) -> None:
+        """Have each event of such watches replaced."""
+        self._spoils[pattern] = change
+
+    def heal(self, pattern: str) -> None:
+        """Let such watches be again."""
+        self._spoils.pop(pattern, None)
+
+    def freeze(self, pattern: str) -> None:
+        """Answer such a list as it is answered next, whatever happens meanwhile: a server that lags behind."""
+        self._frozen[pattern] = {}
+
+    def frozen(self, pattern: str) -> list[str]:
+        """Return the answers that such lists get."""
+        return [content.decode() for content in self._frozen[pattern].values()]
+
+    def thaw(self, pattern: str) -> None:
+        """Answer such lists as they are."""
+        self._frozen.pop(pattern, None)
 
     def cut(self, pattern: str) -> None:
-        """Break such watches off without a word, and mute them no longer."""
-        self._muted = [each for each in self._muted if each != pattern]
+        """Break such watches off without a word, and spoil them no longer."""
+        self.heal(pattern)
         for stream in [stream for stream in self._streams if re.search(pattern, stream.path)]:
             self._loop.call_soon_threadsafe(stream.ended.set)
 
-    def expire(self, pattern: str) -> int:
-        """End such watches with the error 410, and mute them no longer; return how many there were."""
-        return asyncio.run_coroutine_threadsafe(self._expire(pattern), self._loop).result(10)
+    def expire(self, pattern: str, error: Json = _GONE) -> int:
+        """End such watches with an error, 410, and spoil them no longer; return how many there were."""
+        return asyncio.run_coroutine_threadsafe(self._expire(pattern, error), self._loop).result(10)
 
-    async def _expire(self, pattern: str) -> int:
-        self._muted = [each for each in self._muted if each != pattern]
+    async def _expire(self, pattern: str, error: Json) -> int:
+        self.heal(pattern)
         found = [stream for stream in self._streams if re.search(pattern, stream.path)]
         for stream in found:
             with suppress(ConnectionError):
-                await stream.answer.write(json.dumps({"type": "ERROR", "object": _GONE}).encode() + b"\n")
+                await stream.answer.write(json.dumps({"type": "ERROR", "object": error}).encode() + b"\n")
             stream.ended.set()
         return len(found)
+
+    def watches(self, pattern: str) -> int:
+        """Return how many such watches are open."""
+        return sum(re.search(pattern, stream.path) is not None for stream in list(self._streams))
 
     def kubeconfig(self, path: Path) -> Path:
         """Write a kubeconfig that leads here."""
@@ -132,58 +113,25 @@ class Proxy:
         path.write_text(yaml.safe_dump(body))
         return path
 
-    @contextmanager
-    def running(self) -> Iterator["Proxy"]:
-        """Serve from a thread of its own, so that tests may block."""
-        started, stop = threading.Event(), asyncio.Event()
-        thread = threading.Thread(target=self._loop.run_until_complete, args=(self._serve(started, stop),))
-        thread.start()
-        try:
-            assert started.wait(10)
-            yield self
-        finally:
-            for held in self._holds:
-                held.drop()
-            self._loop.call_soon_threadsafe(stop.set)
-            thread.join(10)
-            self._loop.close()
+    def _stopping(self) -> None:
+        for stream in self._streams:
+            stream.ended.set()
 
-    async def _serve(self, started: threading.Event, stop: asyncio.Event) -> None:
-        connector = aiohttp.TCPConnector(ssl=self._tls, limit=0)
-        async with aiohttp.ClientSession(connector=connector, auto_decompress=False) as session:
-            runner = web.ServerRunner(web.Server(lambda request: self._pass(session, request)), shutdown_timeout=1)
-            await runner.setup()
-            await web.TCPSite(runner, "127.0.0.1", 0).start()
-            self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-            started.set()
-            await stop.wait()
-            for stream in self._streams:
-                stream.ended.set()
-            await runner.cleanup()
+    async def _take(self, session: aiohttp.ClientSession, request: web.BaseRequest) -> web.StreamResponse:
+        # Clients write the scheme as they like (RFC 9110).
+        if self.token is not None and request.headers.get("Authorization", "").split()[1:] != [self.token]:
+            await request.read()
+            return web.json_response(failure(401, "Unauthorized", "Unauthorized"), status=401)
+        return await super()._take(session, request)
 
-    async def _pass(self, session: aiohttp.ClientSession, request: web.BaseRequest) -> web.StreamResponse:
-        body = await request.read()
-        held = next((held for held in self._holds if held.matches(request.method, request.path, body)), None)
-        if held and not held.after and not await held.stop():
-            raise web.HTTPBadGateway
-        if request.method == "GET":
-            self.reads.append(request.path_qs)
-        else:
-            self.writes.append((request.method, request.path))
-        headers = {name: value for name, value in request.headers.items() if name.lower() not in _HOP}
-        timeout = aiohttp.ClientTimeout(total=None)
-        async with session.request(
-            request.method, self._upstream + request.path_qs, headers=headers, data=body or None, timeout=timeout
-        ) as answer:
-            kept = {
-                name: value for name, value in answer.headers.items() if name.lower() not in _HOP - {"content-encoding"}
-            }
-            if "watch=true" in request.query_string or "watch=1" in request.query_string:
-                return await self._stream(request, answer, kept)
-            content = await answer.read()
-            if held and held.after and not await held.stop():
-                raise web.HTTPBadGateway
-            return web.Response(status=answer.status, headers=kept, body=content)
+    def _answer(self, request: web.BaseRequest, content: bytes) -> bytes:
+        if request.method != "GET":
+            return content
+        kept = next((each for pattern, each in self._frozen.items() if re.search(pattern, request.path)), None)
+        return content if kept is None else kept.setdefault(request.path_qs, content)
+
+    def _is_stream(self, request: web.BaseRequest) -> bool:
+        return request.query.get("watch") in {"true", "1"}
 
     async def _stream(
         self, request: web.BaseRequest, answer: aiohttp.ClientResponse, headers: dict[str, str]
@@ -209,12 +157,19 @@ class Proxy:
     async def _copy(self, stream: _Stream, answer: aiohttp.ClientResponse) -> None:
         with suppress(ConnectionError, aiohttp.ClientError):
             async for line in answer.content:
-                if not any(re.search(pattern, stream.path) for pattern in self._muted):
-                    await stream.answer.write(line)
+                spoil = next((each for pattern, each in self._spoils.items() if re.search(pattern, stream.path)), None)
+                for each in [line] if spoil is None else _encoded(spoil(json.loads(line))):
+                    await stream.answer.write(each)
 
 
-def _context(cluster: dict[str, Any], user: dict[str, Any]) -> ssl.SSLContext:
-    def data(source: dict[str, Any], name: str) -> bytes:
+def _encoded(events: list[Json]) -> list[bytes]:
+    return [json.dumps(event).encode() + b"\n" for event in events]
+
+
+def client_context(cluster: Json, user: Json) -> ssl.SSLContext:
+    """Return how to speak to a cluster as a user, both as a kubeconfig has them."""
+
+    def data(source: Json, name: str) -> bytes:
         inline = source.get(f"{name}-data")
         return base64.b64decode(inline) if inline else Path(source[name]).read_bytes()
 

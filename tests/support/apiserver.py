@@ -1,9 +1,10 @@
-"""A real API server for tests, without nodes or controllers: etcd and kube-apiserver, with our resources installed."""
+"""A real API server for tests, without nodes: etcd and kube-apiserver, with our resources installed."""
 
+import json
 import os
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,7 +18,7 @@ _CONFIG = """\
 apiVersion: config.kwok.x-k8s.io/v1alpha1
 kind: KwokctlConfiguration
 options:
-  components: [etcd, kube-apiserver]
+  components: {components}
   kubeApiserverPort: {port}
   bindAddress: 127.0.0.1
 """
@@ -31,6 +32,7 @@ def _kwokctl(path: Path, *arguments: str) -> None:
         "KWOK_WORKDIR": str(path / "kwok"),
         "KWOK_KUBE_VERSION": kubernetes.name.removeprefix("kubernetes-"),
         "KWOK_KUBE_APISERVER_BINARY": str(kubernetes / "kube-apiserver"),
+        "KWOK_KUBE_CONTROLLER_MANAGER_BINARY": str(kubernetes / "kube-controller-manager"),
         "KWOK_KUBECTL_BINARY": str(kubernetes / "kubectl"),
         "KWOK_ETCD_BINARY": str(etcd / "etcd"),
         "KUBECONFIG": str(path / "kubeconfig.shared"),
@@ -53,20 +55,32 @@ def kubectl(kubeconfig: Path, *arguments: str) -> str:
     return done.stdout
 
 
+def install(kubeconfig: Path) -> None:
+    """Install our resources and the profiles that come with them; what is there stays."""
+    kubectl(kubeconfig, "apply", "-f", str(CRDS))
+    kubectl(kubeconfig, "wait", "--for=condition=Established", "--timeout=60s", "-f", str(CRDS))
+    kubectl(kubeconfig, "apply", "-f", str(PROFILES))
+
+
 @contextmanager
-def start(path: Path) -> Iterator[Path]:
-    """Run a server whose files lie under `path`; give the path of a kubeconfig of its administrator."""
+def start(path: Path, controllers: Sequence[str] = ()) -> Iterator[Path]:
+    """Run a server whose files lie under `path`; give the path of a kubeconfig of its administrator.
+
+    controllers are those of Kubernetes' own that run beside it, such as `job-controller`.
+    """
     path.mkdir(parents=True, exist_ok=True)
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     config = path / "kwok.yaml"
-    config.write_text(_CONFIG.format(port=port))
+    components = ["etcd", "kube-apiserver", *(["kube-controller-manager"] if controllers else [])]
+    config.write_text(_CONFIG.format(port=port, components=json.dumps(components)))
+    options = ["--runtime", "binary", "--config", str(config), "--wait", "60s"]
+    if controllers:
+        options += ["--extra-args", f"kube-controller-manager=controllers={','.join(controllers)}"]
     try:
-        _kwokctl(path, "create", "cluster", "--runtime", "binary", "--config", str(config), "--wait", "60s")
+        _kwokctl(path, "create", "cluster", *options)
         kubeconfig = path / "kwok/clusters/test/kubeconfig.yaml"
-        kubectl(kubeconfig, "apply", "-f", str(CRDS))
-        kubectl(kubeconfig, "wait", "--for=condition=Established", "--timeout=60s", "-f", str(CRDS))
-        kubectl(kubeconfig, "apply", "-f", str(PROFILES))
+        install(kubeconfig)
         yield kubeconfig
     finally:
         _kwokctl(path, "delete", "cluster")

@@ -74,9 +74,16 @@ class Installed(Service):
         template: Json = yaml.safe_load(config["data"]["pod.yaml"])
         return template
 
-    def apply(self, content: bytes | None = None, /, *, namespace: str = "shop", key: str = "", **spec: object) -> str:
-        """Apply an asset as a person with kubectl would, its content put into the store before; return its name."""
-        name = f"e2e-{secrets.token_hex(6)}"
+    def apply(
+        self, content: bytes | None = None, /, *, namespace: str = "shop", key: str = "", name: str = "", **spec: object
+    ) -> str:
+        """Apply an asset as a person with kubectl would, its content put into the store before; return its name.
+
+        One that has the name given is deleted before.
+        """
+        if name:
+            self.cluster.kubectl("delete", ASSETS, name, "-n", namespace, "--ignore-not-found")
+        name = name or f"e2e-{secrets.token_hex(6)}"
         key = key or f"uploads/{namespace}/{name}/source"
         if content is not None:
             self.put(key, content)
@@ -178,7 +185,8 @@ def prepare(cluster: Cluster, helm: Path, s3: S3Server, base_url: str, ingress_c
     # Nothing here waits for minutes: a failed attempt is followed by the next one soon.
     # Sources by URL come from the only network there is.
     node = ipaddress.ip_address(urlsplit(s3.endpoint).hostname or "")
-    values["operator"] |= {"backoffSeconds": 2, "allowedCIDRs": [f"{node}/{node.max_prefixlen}"]}
+    patience = {"schedulePatienceSeconds": 6, "startPatienceSeconds": 6}
+    values["operator"] |= {"backoffSeconds": 2, **patience, "allowedCIDRs": [f"{node}/{node.max_prefixlen}"]}
     return Installed(base_url, tokens["alice"], cluster, helm, s3, bucket, prefix, values, accounts)
 
 

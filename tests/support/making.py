@@ -37,8 +37,8 @@ def make_asset(*, name: str = "a1", namespace: str = "shop", uid: str = "u1", **
     return MediaAsset.model_validate(
         {
             "metadata": metadata | changes.pop("metadata_", {}),
-            "spec": spec | changes,
             "status": changes.pop("status_", {}),
+            "spec": spec | changes,
         }
     )
 

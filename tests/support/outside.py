@@ -1,10 +1,11 @@
-"""The operator of an installed release as a process of the test: behind a proxy, and to be killed at will."""
+"""The operator as a process of the test: behind a proxy, and to be killed at will."""
 
 import os
 import signal
+import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,25 +18,29 @@ from installed import SYSTEM, Installed, labels
 from service import wait_for
 
 
-class Outside:
-    """Runs `python -m media_operator` with the settings of the release, as often as a test wants."""
+class Operator:
+    """Runs `python -m media_operator` with some environment, as often as a test wants."""
 
-    def __init__(
-        self, media: Installed, proxy: Proxy, folder: Path, change: Callable[[Json], None] = lambda _: None
-    ) -> None:
-        """Take the release, the way to its API server, a folder, and what changes the template of its pods."""
-        self._media, self._folder, self._change = media, folder, change
+    def __init__(self, folder: Path, environment: Mapping[str, str], within: Sequence[str] = ()) -> None:
+        """Take a folder for the log, the variables, to which ports are added, and a command to run it by."""
+        self._command = [*within, sys.executable, "-m", "media_operator"]
         self._process: subprocess.Popen[bytes] | None = None
         self._log = folder / "operator.log"
-        self._environment = self._settings(proxy.kubeconfig(folder / "kubeconfig"))
+        with socket.create_server(("127.0.0.1", 0)) as probe, socket.create_server(("127.0.0.1", 0)) as scrape:
+            self._port, self._metrics_port = probe.getsockname()[1], scrape.getsockname()[1]
+        own = {name: value for name, value in os.environ.items() if not name.startswith(("MEDIA_", "AWS_", "KUBE"))}
+        ports = {"MEDIA_OPERATOR_PORT": str(self._port), "MEDIA_OPERATOR_METRICS_PORT": str(self._metrics_port)}
+        self._environment = {**own, **environment, **ports}
 
     def start(self, **settings: str) -> None:
         """Start it and wait until it watches; settings are further variables."""
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "media_operator"], env=self._environment | settings, stdout=log, stderr=log
-            )
+        self.launch(**settings)
         wait_for(self._is_alive, what="the operator")
+
+    def launch(self, **settings: str) -> None:
+        """Start it."""
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(self._command, env=self._environment | settings, stdout=log, stderr=log)
 
     def kill(self) -> None:
         """End it as a power cut would."""
@@ -52,9 +57,20 @@ class Outside:
         except httpx2.HTTPError:
             return None
 
+    def metrics(self) -> dict[str, float]:
+        """Return what Prometheus would read, by name and labels as they are written."""
+        text = httpx2.get(f"http://127.0.0.1:{self._metrics_port}/metrics", timeout=20).text
+        lines = (line.rpartition(" ") for line in text.splitlines() if not line.startswith("#"))
+        return {sample: float(value) for sample, _, value in lines}
+
     @property
     def log(self) -> str:
-        return self._log.read_text()
+        return self._log.read_text() if self._log.exists() else ""
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
 
     @property
     def runs(self) -> bool:
@@ -69,24 +85,27 @@ class Outside:
         assert self.runs, self.log
         return self.health() == httpx2.codes.OK
 
-    def _settings(self, kubeconfig: Path) -> dict[str, str]:
-        (container,) = deployment(self._media)["spec"]["template"]["spec"]["containers"]
+
+class Outside(Operator):
+    """One with the settings of an installed release."""
+
+    def __init__(
+        self, media: Installed, proxy: Proxy, folder: Path, change: Callable[[Json], None] = lambda _: None
+    ) -> None:
+        """Take the release, the way to its API server, a folder, and what changes the template of its pods."""
+        (container,) = deployment(media)["spec"]["template"]["spec"]["containers"]
         told = {each["name"]: each["value"] for each in container["env"] if "value" in each}
-        template, pod = self._folder / "pod.yaml", self._media.pod_template()
-        self._change(pod)
+        template, pod = folder / "pod.yaml", media.pod_template()
+        change(pod)
         template.write_text(yaml.safe_dump(pod))
-        account = self._media.accounts["operator"]
-        self._port = 18000 + os.getpid() % 1000
-        own = {name: value for name, value in os.environ.items() if not name.startswith(("MEDIA_", "AWS_", "KUBE"))}
-        return {
-            **own,
-            **told,
+        account = media.accounts["operator"]
+        own = {
             "AWS_ACCESS_KEY_ID": account.access_key,
             "AWS_SECRET_ACCESS_KEY": account.secret_key,
             "MEDIA_OPERATOR_POD_TEMPLATE": str(template),
-            "MEDIA_OPERATOR_PORT": str(self._port),
-            "KUBECONFIG": str(kubeconfig),
+            "KUBECONFIG": str(proxy.kubeconfig(folder / "kubeconfig")),
         }
+        super().__init__(folder, told | own)
 
 
 def deployment(media: Installed) -> Json:

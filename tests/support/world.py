@@ -1,6 +1,8 @@
 """A world for the reconcile: assets in SQLite, objects in memory, pods that the test plays, and death at any write."""
 
-from collections.abc import Awaitable, Callable, Iterator
+import hashlib
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -16,12 +18,14 @@ from media_standalone.database import Database
 from media_standalone.directory import Signer
 from mediaasset import keys
 from mediaasset.assets import NotFoundError
-from mediaasset.jobs import Job, JobPhase, NameTakenError
-from mediaasset.names import REPROCESS_ANNOTATION
+from mediaasset.jobs import Hindrance, Job, JobPhase, JobsError, NameTakenError
+from mediaasset.media import Kind
+from mediaasset.names import REPROCESS_ANNOTATION, REPROCESS_RENDITIONS_ANNOTATION
 from mediaasset.objects import ObjectStore
-from mediaasset.reasons import Reason
+from mediaasset.reasons import MediaError, Reason
 from mediaasset.spec import MediaAsset, MediaProfile
-from mediaasset.task import Task
+from mediaasset.store import ObjectInfo
+from mediaasset.task import Rendition, RenditionResult, RenditionState, Task, encode
 
 SETTINGS = Settings.model_validate({"public_base_url": "https://media.example.org", "max_active_jobs": 2})
 WRITES = {"create", "write_status", "annotate", "hold", "delete", "release", "stop", "copy"}
@@ -75,6 +79,8 @@ class PlayedJobs:
 
     present: dict[str, tuple[Job, Task]] = field(default_factory=dict)
     made: list[tuple[str, Task]] = field(default_factory=list)
+    stuck: bool = False
+    """Whether the pods of Jobs do not end when they are asked to."""
 
     async def create(self, name: str, task: Task) -> None:
         """See the port."""
@@ -94,7 +100,7 @@ class PlayedJobs:
         )
         self.present[name] = (job, task)
 
-    async def of_asset(self, uid: str) -> tuple[Job, ...]:
+    async def of_asset(self, uid: str, named: str | None = None) -> tuple[Job, ...]:  # noqa: ARG002 - the port's
         """See the port."""
         return tuple(job for job, _ in self.present.values() if job.uid == uid)
 
@@ -104,12 +110,52 @@ class PlayedJobs:
 
     async def stop(self, uid: str, name: str) -> None:
         """See the port."""
+        if self.stuck:
+            message = f"the pods of the Job {name} do not end"
+            raise JobsError(message)
         if name in self.present and self.present[name][0].uid == uid:
-            del self.present[name]
+            self.forget(name)
+
+    def forget(self, name: str) -> None:
+        """Remove a Job. Of one that had not ended nothing is left, and the number of its attempt is free."""
+        job, _ = self.present.pop(name)
+        if job.is_active:
+            self.made = [made for made in self.made if made[0] != name]
 
     def running(self) -> Iterator[tuple[Job, Task]]:
         """Yield what runs, in order of age."""
         yield from [pair for pair in self.present.values() if pair[0].is_active]
+
+
+class _Breakable:
+    """The store, of which some prefixes do not answer."""
+
+    def __init__(self, store: ObjectStore, broken: set[str]) -> None:
+        self._store, self._broken = store, broken
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def list(self, prefix: str) -> AsyncIterator[ObjectInfo]:
+        if prefix.startswith(tuple(self._broken)):
+            raise MediaError(Reason.STORE_UNAVAILABLE)
+        return self._store.list(prefix)
+
+
+def rendered(prefix: str, rendition: Rendition) -> RenditionResult:
+    """Return what a transcoder would say that it made: its name tells as what, and `medium` is a directory."""
+    digest = content_of(rendition)
+    key = keys.rendition(prefix, rendition.name, digest, "jpg")
+    if rendition.name == "medium":
+        key = keys.rendition_tree(prefix, rendition.name, digest) + "index.vtt"
+    return RenditionResult(
+        name=rendition.name, state=RenditionState.READY, mime_type="image/jpeg", size_bytes=10, key=key, sha256=digest
+    )
+
+
+def content_of(rendition: Rendition) -> str:
+    """Return the digest of what is made of a rendition: that it is optional changes nothing."""
+    return hashlib.sha256(json.dumps(encode(replace(rendition, optional=False))).encode()).hexdigest()
 
 
 class World:
@@ -120,14 +166,18 @@ class World:
         self.mortal = Mortal()
         self.woken: list[tuple[str, ...]] = []
         self.jobs = PlayedJobs()
-        self.assets = SqliteAssets(database, lambda *_: None, {"": profile, "web": profile}, now=lambda: self.now)
+        self.profiles = {"": profile, "web": profile}
+        self.assets = SqliteAssets(database, lambda *_: None, self.profiles, now=lambda: self.now)
+        # Prefixes of keys that the store refuses, and Jobs whose pods do not end.
+        self.broken: set[str] = set()
         self.store = ObjectStore(MemoryStore(), Signer(b"k" * 32, "http://localhost"))
         self.restart()
 
     def restart(self) -> None:
         """Begin a new life of the operator, which remembers nothing."""
         self.mortal.writes_left = None
-        wrapped = [self.mortal.wrap(port) for port in (self.assets, self.jobs, self.store)]
+        store = _Breakable(self.store, self.broken)
+        wrapped = [self.mortal.wrap(port) for port in (self.assets, self.jobs, store)]
         assets, jobs, store = wrapped
         self.operator = Reconciler(
             assets, jobs, store, SETTINGS, lambda: self.now, wake=lambda *key: self.woken.append(key)
@@ -151,18 +201,24 @@ class World:
     async def play(self, job: Job, task: Task, reason: Reason | None) -> None:
         """Let the pod of a Job end: with its objects and Result, or for a reason."""
         if reason is None:
-            asset = await self.assets.get(task.namespace, task.name)
-            is_public = task.prefix.startswith("media/")
-            result = make_result(asset, task.attempt, task.inputs_hash, public=is_public, tree=True)
-            for rendition in result.renditions:
-                await self.store.create(rendition.key or "", b"0123456789")
-                tree = keys.tree_of(rendition.key or "", task.prefix)
+            made = tuple(rendered(task.prefix, each) for each in task.renditions if each.kind is Kind.IMAGE)
+            for each in made:
+                await self.store.create(each.key or "", b"0123456789")
+                tree = keys.tree_of(each.key or "", task.prefix)
                 if tree:
                     await self.store.create(f"{tree}sprite.jpg", b"0123456789")
+            asset = await self.assets.get(task.namespace, task.name)
+            result = replace(make_result(asset, task.attempt, task.inputs_hash), renditions=made)
             await self.store.create(keys.result(task.uid, task.attempt), result.to_json().encode())
         phase = JobPhase.SUCCEEDED if reason is None else JobPhase.FAILED
         if job.name in self.jobs.present:
             self.jobs.present[job.name] = (replace(job, phase=phase, reason=reason, finished_at=self.now), task)
+
+    def hinder(self, job: Job, task: Task, reason: Reason | None) -> None:
+        """Keep the pod of a Job from starting, or let it start after all."""
+        waiting = Hindrance(reason=reason, message="the platform's words", since=self.now) if reason else None
+        phase = JobPhase.PENDING if waiting else JobPhase.RUNNING
+        self.jobs.present[job.name] = (replace(job, phase=phase, waiting=waiting), task)
 
     async def settle(self, known: list[tuple[str, str]], *, rounds: int = 60) -> None:
         """Run everything to its end with pods that succeed; fails when it does not come to rest in bounded rounds."""
@@ -191,10 +247,11 @@ class World:
         """Return the keys of all objects."""
         return sorted([item.key async for item in self.store.list("")])
 
-    async def touch(self, namespace: str, name: str, value: str) -> None:
-        """Ask for reprocessing."""
+    async def touch(self, namespace: str, name: str, value: str, renditions: str = "") -> None:
+        """Ask for reprocessing, of all renditions or of some."""
+        asked = {REPROCESS_ANNOTATION: value, REPROCESS_RENDITIONS_ANNOTATION: renditions}
         with suppress(NotFoundError):
-            await self.assets.annotate(namespace, name, {REPROCESS_ANNOTATION: value})
+            await self.assets.annotate(namespace, name, asked)
 
     async def edit(self, namespace: str, name: str, **changes: object) -> None:
         """Change the spec of an asset that is there."""

@@ -12,7 +12,7 @@ from media_ingest.errors import from_validation, invalid
 from media_ingest.listing import Filter
 from mediaasset.assets import AssetsError, NotFoundError
 from mediaasset.catalogue import Ordering
-from mediaasset.names import REPROCESS_ANNOTATION
+from mediaasset.names import reprocessing
 from mediaasset.spec import MediaAsset
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ async def _delete(service: "Service", asset: MediaAsset) -> None:
 async def _reprocess(service: "Service", asset: MediaAsset) -> None:
     # What waits already is not asked for twice.
     if not asset.wants_reprocess:
-        await service.assets.annotate(*asset.key, {REPROCESS_ANNOTATION: datetime.now(UTC).isoformat()})
+        await service.assets.annotate(*asset.key, reprocessing(datetime.now(UTC)))
 
 
 _ACTIONS: "Mapping[str, Callable[[Service, MediaAsset], Awaitable[None]]]" = {

@@ -21,9 +21,9 @@ from media_ingest.server import Server
 from media_ingest.settings import ClusterSettings
 from media_ingest.shared import RedisSettings
 from media_ingest.shared import connect as connect_redis
-from media_ingest.sweep import sweeping
 from media_ingest.whatsapp.accounts import Accounts
 from media_ingest.whatsapp.secrets import labelled, named
+from mediaasset import exposition
 from mediaasset.environment import load
 from mediaasset.jobs import ProgressReader
 from mediaasset.kube import Api, connect
@@ -53,7 +53,7 @@ async def serve(settings: ClusterSettings, bucket: StoreSettings) -> None:
     api = await connect()
     try:
         async with AsyncExitStack() as stack:
-            stack.enter_context(metrics.served(settings.metrics_port, settings.host))
+            stack.enter_context(exposition.served(settings.metrics_port, settings.host))
             assets = KubernetesAssets(api, settings.namespaces, component="media-ingest")
             await stack.enter_async_context(assets)
             metrics.MIRROR_SILENT.set_function(assets.silent_seconds)
@@ -76,7 +76,6 @@ async def serve(settings: ClusterSettings, bucket: StoreSettings) -> None:
             server = Server(
                 app, shutdown_seconds=settings.shutdown_seconds, trusted_proxies=",".join(settings.trusted_proxies)
             )
-            await stack.enter_async_context(sweeping(app.state.service, settings.namespaces))
             await server.serve(sockets=[listener])
     finally:
         await api.close()

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Json, ValidationError
 
@@ -10,6 +10,7 @@ from media_ingest.auth import Token
 from media_ingest.errors import Problem, Slug, from_validation, invalid
 from mediaasset.media import Kind
 from mediaasset.spec import CollectionPolicy, MediaAssetSpec, Visibility
+from mediaasset.task import Queue
 
 #: The part of a form that is the file has one of these names.
 FILE_FIELDS = frozenset({"file", "image", "avatar"})
@@ -55,6 +56,7 @@ class Fields(BaseModel):
     path: str | None = None
     collection: str | None = None
     keep_latest: bool = False
+    queue: Literal["interactive", "batch"] = "interactive"
     profile: str | None = None
     metadata: Json[dict[str, str]] | None = None
 
@@ -81,6 +83,7 @@ class Fields(BaseModel):
                     "publicPath": path,
                     "collection": self.collection,
                     "collectionPolicy": self._collection_policy(),
+                    "queue": Queue(self.queue.capitalize()),
                     "order": self.order,
                     "visibility": Visibility.PUBLIC if self.is_public else Visibility.PRIVATE,
                     "userID": token.user,

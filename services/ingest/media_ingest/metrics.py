@@ -1,12 +1,6 @@
-"""What is counted for Prometheus, and the port where it is read: never that of the API."""
+"""What is counted for Prometheus; mediaasset/exposition.py serves it."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics, start_http_server
-
-# When a series began is of no use here, and would be a second series of each.
-disable_created_metrics()  # type: ignore[no-untyped-call]
+from prometheus_client import Counter, Gauge, Histogram
 
 #: A client may send any word as its method; each that is not listed here is counted as `other`.
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -38,25 +32,3 @@ MIRROR_SILENT = Gauge(
 def method(name: str) -> str:
     """Return a method as a label."""
     return name if name in _METHODS else "other"
-
-
-@contextmanager
-def served(port: int | None, host: str) -> Iterator[int | None]:
-    """Answer scrapes in a thread of its own for as long as the block runs, at any path of the port; none for None.
-
-    Yields the port that is listened on. Raises OSError, with a text for people, for a port that cannot be had.
-    """
-    if port is None:
-        yield None
-        return
-    try:
-        server, thread = start_http_server(port, host)
-    except OSError as error:
-        message = f"cannot listen on {host} port {port} for metrics: {error.strerror}"
-        raise OSError(message) from error
-    try:
-        yield int(server.server_address[1])
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

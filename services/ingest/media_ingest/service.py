@@ -11,14 +11,14 @@ from media_ingest import answer, download, intake
 from media_ingest.auth import Token, Tokens
 from media_ingest.body import Body
 from media_ingest.edit import Edit
-from media_ingest.errors import Problem, Slug
+from media_ingest.errors import Problem, Slug, invalid
 from media_ingest.locks import Locks
 from media_ingest.scan import Scanner
 from media_ingest.settings import Settings
 from mediaasset.assets import Assets, NotFoundError
 from mediaasset.catalogue import State, state_of
 from mediaasset.jobs import ProgressReader
-from mediaasset.names import REPROCESS_ANNOTATION
+from mediaasset.names import reprocessing
 from mediaasset.parts import Forms, Parts
 from mediaasset.spec import MediaAsset, MediaProfile
 from mediaasset.store import Store
@@ -67,10 +67,16 @@ class Service:
         except NotFoundError:
             raise _no_asset(asset.metadata.name) from None
 
-    async def reprocess(self, asset: MediaAsset) -> MediaAsset:
-        """Have an asset worked on once more; raises Problem not-found."""
+    async def reprocess(self, asset: MediaAsset, names: Sequence[str] = ()) -> MediaAsset:
+        """Have an asset worked on once more, of its renditions all or those of these names.
+
+        Raises Problem: not-found, invalid-field for a name that is none.
+        """
+        there = [rendition.name for rendition in asset.status.renditions]
+        if not set(names) <= set(there):
+            raise invalid({"renditions": f"must be of those that there are: {', '.join(there) or 'none'}"})
         try:
-            await self.assets.annotate(*asset.key, {REPROCESS_ANNOTATION: datetime.now(UTC).isoformat()})
+            await self.assets.annotate(*asset.key, reprocessing(datetime.now(UTC), names))
             return await self.assets.get(*asset.key)
         except NotFoundError:
             raise _no_asset(asset.metadata.name) from None

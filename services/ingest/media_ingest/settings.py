@@ -65,18 +65,10 @@ class Settings(BaseSettings):
     scan_seconds: Annotated[float, Field(gt=0)] = 120
     #: Whether an upload passes when the scanner gives no verdict.
     scan_fail_open: bool = False
-    #: How long an upload in several requests may lie incomplete.
+    #: How long an upload in several requests may lie incomplete. The operator, who sweeps it up, is told the same.
     upload_lifetime_seconds: Annotated[int, Field(ge=60)] = 24 * 3600
     #: How long the form of a direct upload works.
     direct_form_seconds: Annotated[int, Field(ge=60, le=3600)] = 900
-    #: Whether the sweep of objects without an asset deletes them, or only counts them.
-    sweep_deletes: bool = False
-    #: What is younger is nobody's orphan yet.
-    sweep_age_seconds: Annotated[int, Field(ge=3600)] = 24 * 3600
-    #: How often it looks; 0 is never.
-    sweep_seconds: Annotated[int, Field(ge=0)] = 3600
-    #: Of what it finds, more than this share without an asset is an error of ours rather than orphans.
-    sweep_max_percent: Annotated[int, Field(ge=1, le=100)] = 20
 
 
 class ClusterSettings(Settings):

@@ -22,12 +22,8 @@ import pytest
 import apiserver
 import s3server
 from apiproxy import Proxy
-from media_ingest.auth import Tokens
-from media_ingest.cluster import Unknown
-from media_ingest.locks import LocalLocks
-from media_ingest.service import Service as IngestService
-from media_ingest.settings import Settings
-from media_ingest.sweep import sweep
+from media_operator.sweep import sweep
+from media_operator.sweepsettings import SweepSettings
 from mediaasset.kube import Api
 from mediaasset.kubeassets import KubernetesAssets
 from mediaasset.policies import Component, bucket_policy
@@ -210,18 +206,10 @@ async def test_killed_between_the_object_and_its_asset(
         kept = running.service.upload(PHOTO)["id"]
     async with KubernetesAssets(api) as assets:
         bucket = StoreSettings(url=store["MEDIA_STORE_URL"])
-        service = IngestService(
-            assets=assets,
-            store=open_store(bucket),
-            parts=S3Parts(bucket),
-            progress=Unknown(),
-            tokens=Tokens(()),
-            settings=Settings(sweep_deletes=True),
-            locks=LocalLocks(),
-        )
-        assert await sweep(service, datetime.now(UTC)) == 0
+        parts, settings, now = S3Parts(bucket), SweepSettings(), datetime.now(UTC)
+        await sweep(assets, open_store(bucket), parts, settings, lambda: now, deletes=True)
         assert orphan in left(s3, "between")
-        assert await sweep(service, datetime.now(UTC) + timedelta(hours=25)) == 1
+        await sweep(assets, open_store(bucket), parts, settings, lambda: now + timedelta(hours=25), deletes=True)
     (found,) = left(s3, "between")
     assert f"/{kept}/" in found
 

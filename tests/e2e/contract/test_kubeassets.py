@@ -305,9 +305,7 @@ async def test_watch_that_breaks_off_goes_on_where_it_was(
             await until(listing(assets, {"before"}))
             proxy.mute("mediaassets")
             await direct.create(new("between"))
-            proxy._muted.clear()
-            for stream in proxy._streams:
-                proxy._loop.call_soon_threadsafe(stream.ended.set)
+            proxy.cut("mediaassets")
             await until(listing(assets, {"before", "between"}))
             lists = [path for path in proxy.reads if "mediaassets?" in path and "watch" not in path]
             assert len(lists) == 1

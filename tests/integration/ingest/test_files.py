@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx2
 import pytest
 
-from mediaasset.names import REPROCESS_ANNOTATION
+from mediaasset.names import REPROCESS_ANNOTATION, REPROCESS_RENDITIONS_ANNOTATION
 from mediaasset.reasons import Reason
 from mediaasset.spec import MediaAsset
 from mediaasset.status import ConditionType, RenditionStatus, Status, condition
@@ -160,6 +160,21 @@ async def test_reprocess_asks_anew_each_time(api: Api) -> None:
     assert asked[0] < asked[1]
     assert (await api.get("/api/media/?status=ready")).json()["count"] == 0
     assert await api.assets.unfinished() == (("shop", name),)
+
+
+async def test_reprocess_of_some_renditions_names_them_and_only_those_that_there_are(api: Api) -> None:
+    name = await upload(api)
+    await end(api, name, [RenditionStatus(name=each, state=RenditionState.READY) for each in ("medium", "webp")])
+    asked = f"/api/media/{name}/reprocess/?renditions="
+    assert (await api.client.post(f"{asked}medium,webp", headers=api.auth())).status_code == 202
+    annotations = (await api.assets.get("shop", name)).metadata.annotations
+    assert annotations[REPROCESS_RENDITIONS_ANNOTATION] == "medium,webp"
+    refused = await api.client.post(f"{asked}medium,large", headers=api.auth())
+    assert refused.status_code == 422
+    assert "there are: medium, webp" in refused.text
+    # Whoever asks for all is not given what was named before.
+    await api.client.post(f"/api/media/{name}/reprocess/", headers=api.auth())
+    assert (await api.assets.get("shop", name)).reprocess_renditions == frozenset()
 
 
 async def end(

@@ -122,3 +122,11 @@ async def test_silence_is_asked_about(server: RedisServer, live: LiveProgress, m
         await until(asked)
         assert await live.progress("one")
     assert lines == []
+
+
+async def test_a_redis_that_is_flushed_and_drops_its_clients(server: RedisServer, live: LiveProgress) -> None:
+    await heard(server, live, "one", 10)
+    with server.admin() as admin:
+        admin.flushall()
+        assert admin.client_kill_filter(_type="pubsub") >= 1
+    assert (await heard(server, live, "one", 30)).percent == 30

@@ -10,8 +10,7 @@ import pytest
 import structlog
 from prometheus_client import REGISTRY
 
-from media_ingest import metrics
-from mediaasset import logs
+from mediaasset import exposition, logs
 from mediaasset.names import TRACEPARENT_ANNOTATION
 from uploading import Api, running_api
 
@@ -118,15 +117,15 @@ async def test_nobody_makes_series_by_asking(api: Api) -> None:
 
 
 def test_metrics_have_a_port_of_their_own() -> None:
-    with metrics.served(0, "127.0.0.1") as port:
+    with exposition.served(0, "127.0.0.1") as port:
         text = httpx2.get(f"http://127.0.0.1:{port}/metrics").text
         assert "# TYPE media_ingest_requests_total counter" in text
         with (
             pytest.raises(OSError, match=f"cannot listen on 127.0.0.1 port {port} for metrics"),
-            metrics.served(port, "127.0.0.1"),
+            exposition.served(port, "127.0.0.1"),
         ):
             pass
-    with metrics.served(None, "127.0.0.1") as none:
+    with exposition.served(None, "127.0.0.1") as none:
         assert none is None
 
 

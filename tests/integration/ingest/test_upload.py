@@ -11,6 +11,7 @@ from media_ingest.routes import health
 from mediaasset.media import Kind
 from mediaasset.names import USER_NAME_ANNOTATION
 from mediaasset.spec import MediaAsset, Visibility
+from mediaasset.task import Queue
 from uploading import Api
 
 PHOTO = (Path(__file__).parents[2] / "data" / "photo.jpg").read_bytes()
@@ -23,6 +24,7 @@ FIELDS = {
     "path": "users/42/fruit",
     "collection": "fruit/apples",
     "profile": "web",
+    "queue": "batch",
     "metadata": json.dumps({"sku": "A-1", "farbe": "grün"}),
 }
 
@@ -52,6 +54,7 @@ async def test_a_form_becomes_an_object_and_an_asset(api: Api, field: str) -> No
     assert asset.spec.profile_name == "web"
     assert asset.spec.public_path == "users/42/fruit"
     assert asset.spec.visibility is Visibility.PRIVATE
+    assert asset.spec.queue is Queue.BATCH
     assert asset.spec.user_id == "42"
     assert asset.metadata.annotations[USER_NAME_ANNOTATION] == "Alice"
     assert answer["status"] == "processing"

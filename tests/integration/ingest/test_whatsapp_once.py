@@ -12,14 +12,11 @@ import pytest
 
 from chatting import PHOTO, TO, api_of_account, graph_of_account, ready, send
 from graph import Fault, Graph
-from media_ingest.auth import Tokens
-from media_ingest.locks import LocalLocks
-from media_ingest.service import Service
-from media_ingest.settings import Settings
-from media_ingest.sweep import sweep
+from media_operator.sweep import sweep
+from media_operator.sweepsettings import SweepSettings
 from media_standalone.partial import DirectoryParts
 from messages import account
-from uploading import USERS, Api, Halfway
+from uploading import Api
 
 KEY = '"order-4711"'
 
@@ -133,21 +130,17 @@ async def test_a_replica_that_died_on_the_way_leaves_a_message_that_nobody_knows
 
 async def test_keys_are_forgotten_after_a_day_and_are_nobodys_uploads(api: Api, server: Graph, asset: str) -> None:
     await send(api, asset, key=KEY)
-    service = Service(
-        assets=api.assets,
-        store=api.store,
-        parts=DirectoryParts(api.directory.parent / "partial", api.directory),
-        progress=Halfway(),
-        tokens=Tokens(USERS.values()),
-        settings=Settings(),
-        locks=LocalLocks(),
-    )
+    parts = DirectoryParts(api.directory.parent / "partial", api.directory)
     now = datetime.now(UTC)
-    assert await sweep(service, now + timedelta(hours=23)) == 0
+
+    async def sweep_after(hours: int, *namespaces: str) -> None:
+        settings = SweepSettings(namespaces=namespaces)
+        await sweep(api.assets, api.store, parts, settings, lambda: now + timedelta(hours=hours), deletes=True)
+
+    await sweep_after(23)
+    await sweep_after(25, "museum")
     assert len(notes(api)) == 2
-    assert await sweep(service, now + timedelta(hours=25), ["museum"]) == 0
-    assert len(notes(api)) == 2
-    assert await sweep(service, now + timedelta(hours=25)) == 0
+    await sweep_after(25)
     assert notes(api) == []
     assert (await send(api, asset, key=KEY)).json()["message_id"] == "wamid.sent2"
 

@@ -44,6 +44,7 @@ TRIES: dict[Right, tuple[Try, ...]] = {
         write_in_parts,
     ),
     Right.DELETE: (lambda client, key: client.delete_object(Bucket=BUCKET, Key=key),),
+    Right.ABORT: (),
     Right.LIST: (lambda client, key: client.list_objects_v2(Bucket=BUCKET, Prefix=key.rpartition("/")[0] + "/"),),
 }
 
@@ -119,6 +120,26 @@ def test_anonymous_gets_what_is_public_and_nothing_else(
     assert status("GET", key) == status("HEAD", key) == expected
     assert status("PUT", key) == status("DELETE", key) == 403
     assert status("GET", f"?list-type=2&prefix={ROOT}/{prefix}/") == 403
+
+
+@pytest.mark.parametrize("component", [name for name in Component if name is not Component.ANONYMOUS])
+def test_only_who_may_abort_sees_and_ends_the_uploads_of_others(
+    server: S3Server, clients: dict[Component, Any], component: Component
+) -> None:
+    for prefix in RIGHTS:
+        key = f"{ROOT}/{prefix}/default/unfinished"
+        begun = server.client().create_multipart_upload(Bucket=BUCKET, Key=key)
+
+        def lists(client: Any, key: str) -> Any:
+            return client.list_multipart_uploads(Bucket=BUCKET, Prefix=f"{ROOT}/")
+
+        def aborts(client: Any, key: str, upload: str = begun["UploadId"]) -> Any:
+            return client.abort_multipart_upload(Bucket=BUCKET, Key=key, UploadId=upload)
+
+        rights = RIGHTS[prefix].get(component, frozenset())
+        assert status_of(lists, clients[component], key) == (200 if component is Component.OPERATOR else 403)
+        # Who writes in parts may take them back.
+        assert status_of(aborts, clients[component], key) == (200 if rights & {Right.ABORT, Right.WRITE} else 403)
 
 
 def test_missing_object_is_missing_to_who_may_list_and_not_refused(

@@ -27,7 +27,9 @@ from mediaasset.task import Failure, Fit, Format, Limits, Rendition, Source, Tas
 from s3server import S3Server
 
 ROOT = Path(__file__).parents[3]
-RESOURCES = yaml.safe_load((ROOT / "charts/media-operator/values.yaml").read_text())["transcoder"]["resources"]
+RESOURCES = yaml.safe_load((ROOT / "charts/media-operator/values.yaml").read_text())["transcoder"]["classes"]["video"][
+    "resources"
+]
 #: The memory that the chart gives a transcoder.
 DEFAULT_BYTES = {"2Gi": 2 * 1024**3}[RESOURCES["limits"]["memory"]]
 

@@ -34,6 +34,7 @@ class Server:
     limit: int | None = None
     uploads: list[dict[str, Any]] = field(default_factory=list)
     assets: dict[str, dict[str, Any]] = field(default_factory=dict)
+    reprocessed: list[str | None] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
     polled: threading.Event = field(default_factory=threading.Event)
 
@@ -102,6 +103,12 @@ class Server:
             body |= {"status": "ready", "urls": urls, "display_url": urls["medium"], "width": 4000, "height": 3000}
         return JSONResponse(body | {"progress": None})
 
+    async def reprocess(self, request: Request) -> Response:
+        self.reprocessed.append(request.query_params.get("renditions"))
+        body = self.assets[request.path_params["id"]]
+        body |= {"status": "processing"}
+        return JSONResponse(body, 202)
+
     async def page(self, request: Request) -> Response:
         number, size = (int(request.query_params[name]) for name in ("page", "page_size"))
         found = list(self.assets.values())[::-1]
@@ -115,6 +122,7 @@ class Server:
         return [
             Route("/api/media/upload/", self.upload, methods=["POST"]),
             Route("/api/media/{id}/", self.get),
+            Route("/api/media/{id}/reprocess/", self.reprocess, methods=["POST"]),
             Route("/api/media/", self.page),
             Route("/foreign/api/media/{id}/", self.foreign),
         ]

@@ -31,6 +31,13 @@ def test_get_of_nothing(media: Any) -> None:
     assert "Check the id" in done.stderr
 
 
+def test_reprocess_asks_for_all_or_for_some_renditions(media: Any, server: Any, photo: Path) -> None:
+    media("upload", photo, "--wait")
+    assert json.loads(media("reprocess", "m0", "-o", "json").stdout)["status"] == "processing"
+    assert "processing" in media("reprocess", "m0", "--rendition", "medium", "--rendition", "webp").stdout
+    assert server.reprocessed == [None, "medium,webp"]
+
+
 def test_ls_pages(media: Any, photo: Path) -> None:
     media("upload", photo, photo, photo)
     page = json.loads(media("ls", "--page", "2", "--page-size", "2", "--output", "json").stdout)

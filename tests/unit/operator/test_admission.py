@@ -1,14 +1,18 @@
 """A crowd that waits is let in as slots become free, at a cost that does not grow with the crowd."""
 
 import asyncio
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
 
 from making import NOW, WEB, make_asset
 from media_operator.actions import StartJob
 from media_operator.admission import Admission
 from media_operator.admit import Caps
 from media_operator.tasks import task_of
-from mediaasset.jobs import Job, JobPhase
-from mediaasset.task import Task
+from mediaasset.jobs import Job, JobPhase, JobsError
+from mediaasset.task import Queue, Task
 from planning import SETTINGS
 
 CAP = 5
@@ -20,8 +24,11 @@ class Counted:
     def __init__(self) -> None:
         self.running: dict[str, Job] = {}
         self.lists = 0
+        self.refuses = False
 
     async def create(self, name: str, task: Task) -> None:
+        if self.refuses:
+            raise JobsError(name)
         self.running[name] = Job(
             name=name,
             namespace=task.namespace,
@@ -29,9 +36,10 @@ class Counted:
             attempt=task.attempt,
             inputs_hash=task.inputs_hash,
             phase=JobPhase.RUNNING,
+            queue=task.queue,
         )
 
-    async def of_asset(self, uid: str) -> tuple[Job, ...]:
+    async def of_asset(self, uid: str, named: str | None = None) -> tuple[Job, ...]:  # noqa: ARG002 - the port's
         return tuple(job for job in self.running.values() if job.uid == uid)
 
     async def active(self) -> tuple[Job, ...]:
@@ -42,8 +50,9 @@ class Counted:
         del self.running[name]
 
 
-def start_of(name: str) -> StartJob:
-    return StartJob(f"job-{name}", task_of(make_asset(name=name, uid=name), WEB, 1, "hash", SETTINGS))
+def start_of(name: str, queue: Queue = Queue.INTERACTIVE) -> StartJob:
+    task = task_of(make_asset(name=name, uid=name), WEB, SETTINGS, attempt=1, inputs_hash="hash", renditions=())
+    return StartJob(f"job-{name}", replace(task, queue=queue))
 
 
 async def test_crowd_is_let_in_slot_by_slot_with_one_wake_for_each() -> None:
@@ -109,3 +118,42 @@ async def test_two_at_once_do_not_share_a_slot() -> None:
     answers = await asyncio.gather(*(admission.start(("shop", name), start_of(name)) for name in ("one", "two")))
     assert sorted(answers) == [False, True]
     assert len(jobs.running) == 1
+
+
+async def test_bulk_import_that_a_list_tells_of_leaves_a_place_for_an_upload() -> None:
+    jobs = Counted()
+    for number in range(3):
+        start = start_of(f"bulk{number}", Queue.BATCH)
+        await jobs.create(start.name, start.task)
+    admission = Admission(jobs, Caps(total=4, reserved=1), lambda *_: None, lambda: NOW)
+    assert not await admission.start(("shop", "more"), start_of("more", Queue.BATCH))
+    assert await admission.start(("shop", "upload"), start_of("upload"))
+    assert admission.line.length(Queue.BATCH) == 1
+
+
+async def test_who_has_waited_longer_goes_first_also_when_he_comes_later() -> None:
+    jobs, woken = Counted(), list[str]()
+    admission = Admission(jobs, Caps(total=1), lambda _, name: woken.append(name), lambda: NOW, fresh_seconds=3600)
+    assert await admission.start(("shop", "one"), start_of("one"))
+    assert not await admission.start(("shop", "two"), start_of("two"))
+    assert not await admission.start(("shop", "old"), start_of("old"), NOW - timedelta(hours=1))
+    await admission.ended(["job-one"])
+    assert woken == ["old"]
+    assert await admission.waits(("shop", "two"))
+    assert not await admission.waits(("shop", "old"))
+    assert not await admission.waits(("shop", "stranger"))
+
+
+async def test_place_of_one_that_cannot_be_started_goes_to_the_next() -> None:
+    jobs, woken = Counted(), list[str]()
+    admission = Admission(jobs, Caps(total=1), lambda _, name: woken.append(name), lambda: NOW, fresh_seconds=3600)
+    assert await admission.start(("shop", "one"), start_of("one"))
+    for name in ("bad", "good"):
+        assert not await admission.start(("shop", name), start_of(name))
+    await admission.ended(["job-one"])
+    jobs.refuses = True
+    with pytest.raises(JobsError):
+        await admission.start(("shop", "bad"), start_of("bad"))
+    assert woken == ["bad", "good"]
+    jobs.refuses = False
+    assert await admission.start(("shop", "good"), start_of("good"))

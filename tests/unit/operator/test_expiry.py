@@ -10,6 +10,7 @@ import pytest
 from making import NOW, WEB, make_asset
 from media_operator import handlers
 from media_operator.actions import DeleteAsset, Hold
+from media_operator.followers import Followers
 from media_operator.plan import is_settled, plan
 from media_operator.watched import Watched
 from media_standalone.database import Database
@@ -91,8 +92,8 @@ async def test_the_resync_finds_what_has_expired_and_all_of_it_goes(world: World
 async def test_a_watch_that_told_of_an_asset_before_it_expired_is_no_dead_watch() -> None:
     ticks = [0.0]
     watched = Watched(lambda: ticks[0])
-    registry = handlers.assets_registry(lambda *_: None, watched, SETTINGS)
-    (handler,) = registry._watching.get_all_handlers()
+    registry = handlers.assets_registry(lambda *_: None, watched, Followers(lambda *_: None), SETTINGS)
+    handler, _ = registry._watching.get_all_handlers()
     tell: Any = handler.fn
     asset = finished(make_asset(metadata_=CREATED, expireSecondsAfterCreation=60))
     body: Any = asset.to_dict()

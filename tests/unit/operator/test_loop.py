@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-from media_operator.loop import WORKERS, Loop
+from media_operator.loop import WORKERS, Loop, Urgency
 from mediaasset.assets import AssetsError, ConflictError, Key
 
 KEY = ("default", "one")
@@ -182,8 +182,8 @@ async def test_what_is_urgent_goes_before_what_only_waits_in_line() -> None:
     loop = Loop(calls, nothing, resync_seconds=3600, workers=1)
     for number in range(5):
         loop.wake("default", f"old-{number}")
-    loop.wake("default", "urgent", first=True)
-    loop.wake("default", "old-3", first=True)
+    loop.wake("default", "urgent", Urgency.MOVES)
+    loop.wake("default", "old-3", Urgency.MOVES)
     loop.wake("default", "old-0")
     task = asyncio.create_task(loop.run())
     await calls.number(6)

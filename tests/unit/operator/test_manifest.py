@@ -4,11 +4,33 @@ from typing import Any
 
 import pytest
 
-from media_operator.manifest import CONTAINER, asset_of, finished, is_over, job_of, manifest
+from media_operator.manifest import (
+    CONTAINER,
+    asset_of,
+    finished,
+    hindrance_of,
+    hindrance_told,
+    is_over,
+    job_of,
+    manifest,
+    template_of,
+)
+from media_operator.settings import ClassSettings
 from mediaasset.jobs import JobPhase
 from mediaasset.media import Kind
+from mediaasset.names import CLASS_LABEL, QUEUE_LABEL
 from mediaasset.reasons import TABLE, Reason, Retry
-from mediaasset.task import CPUS_VARIABLE, MEMORY_VARIABLE, Format, Rendition, Source, Task, WhatsAppMedia
+from mediaasset.task import (
+    CPUS_VARIABLE,
+    MEMORY_VARIABLE,
+    Format,
+    MediaClass,
+    Queue,
+    Rendition,
+    Source,
+    Task,
+    WhatsAppMedia,
+)
 
 TASK = Task(
     uid="1c6e6f0e-0000-4000-8000-000000000001",
@@ -210,3 +232,123 @@ def test_a_transcoder_is_told_what_its_container_may_use() -> None:
     sources = {each["name"]: each.get("valueFrom", {}).get("resourceFieldRef") for each in container["env"]}
     for variable, resource in ((CPUS_VARIABLE, "limits.cpu"), (MEMORY_VARIABLE, "limits.memory")):
         assert sources[variable] == {"containerName": CONTAINER, "resource": resource, "divisor": "1"}
+
+
+def test_class_has_its_own_in_place_of_what_the_template_says() -> None:
+    template = json.loads(json.dumps(TEMPLATE))
+    template["spec"] |= {"nodeSelector": {"disk": "fast"}, "tolerations": [{"key": "a"}], "priorityClassName": "low"}
+    template["spec"]["volumes"] = [{"name": "scratch", "emptyDir": {"medium": "", "sizeLimit": "1Gi"}}]
+    template["spec"]["containers"][0]["resources"] = {"limits": {"cpu": "2"}}
+    before = json.dumps(template)
+    own = ClassSettings.model_validate(
+        {
+            "deadlineSeconds": 5,
+            "resources": {"limits": {"memory": "1Gi"}},
+            "scratchSizeLimit": "9Gi",
+            "nodeSelector": {"gpu": "no"},
+            "tolerations": [{"key": "b"}],
+            "priorityClassName": "high",
+        }
+    )
+    spec = template_of(template, own)["spec"]
+    assert spec["containers"][0]["resources"] == {"limits": {"memory": "1Gi"}}
+    assert spec["containers"][0]["image"] == "t:1"
+    assert spec["volumes"] == [{"name": "scratch", "emptyDir": {"medium": "", "sizeLimit": "9Gi"}}]
+    assert spec["nodeSelector"] == {"disk": "fast", "gpu": "no"}
+    assert spec["tolerations"] == [{"key": "a"}, {"key": "b"}]
+    assert spec["priorityClassName"] == "high"
+    assert json.dumps(template) == before
+    assert template_of(template, ClassSettings()) == template
+
+
+def test_job_tells_its_queue_and_its_class() -> None:
+    labels = made()["metadata"]["labels"]
+    assert labels[QUEUE_LABEL] == "Interactive"
+    assert CLASS_LABEL not in labels
+    job = made(replace(TASK, queue=Queue.BATCH, class_name=MediaClass.LARGE_VIDEO))
+    assert job["metadata"]["labels"][CLASS_LABEL] == "LargeVideo"
+    assert job["spec"]["template"]["metadata"]["labels"][QUEUE_LABEL] == "Batch"
+    for body, expected in ((job, Queue.BATCH), (made(), Queue.INTERACTIVE)):
+        read = job_of(body)
+        assert read is not None
+        assert read.queue is expected
+    # Made before there were queues.
+    del job["metadata"]["labels"][QUEUE_LABEL]
+    old = job_of(job)
+    assert old is not None
+    assert old.queue is Queue.INTERACTIVE
+
+
+SCHEDULED = {"type": "PodScheduled", "status": "True", "lastTransitionTime": "2026-01-01T00:00:07Z"}
+
+
+def pending(*conditions: dict[str, Any], **state: Any) -> dict[str, Any]:
+    body = pod(**state)
+    body["status"] |= {"phase": "Pending", "conditions": list(conditions)}
+    return body
+
+
+@pytest.mark.parametrize(
+    ("why", "reason"),
+    [
+        ("ErrImagePull", Reason.IMAGE_PULL),
+        ("ImagePullBackOff", Reason.IMAGE_PULL),
+        ("InvalidImageName", Reason.IMAGE_PULL),
+        ("CreateContainerConfigError", Reason.CANNOT_START),
+        ("ContainerCreating", None),
+    ],
+)
+def test_a_container_that_waits_says_why_unless_it_is_merely_on_its_way(why: str, reason: Reason | None) -> None:
+    found = hindrance_of(pending(SCHEDULED, waiting={"reason": why, "message": "x" * 5000}))
+    assert (found.reason if found else None) == reason
+    if found:
+        assert found.since.isoformat() == "2026-01-01T00:00:07+00:00"
+        assert len(found.message) == 700
+
+
+def test_a_pod_that_no_node_takes_says_so_and_one_that_is_held_back_on_purpose_does_not() -> None:
+    words = "0/1 nodes are available: 1 Insufficient memory."
+    condition = {**SCHEDULED, "status": "False", "reason": "Unschedulable", "message": words}
+    found = hindrance_of(pending(condition))
+    assert found is not None
+    assert (found.reason, found.message) == (Reason.UNSCHEDULABLE, words)
+    assert hindrance_of(pending({**condition, "reason": "SchedulingGated"})) is None
+    assert hindrance_of(pod(running={})) is None
+
+
+QUOTA = 'Error creating: pods "media-x" is forbidden: exceeded quota: none, requested: pods=1, limited: pods=0'
+
+
+@pytest.mark.parametrize(
+    ("why", "words", "reason"),
+    [
+        ("FailedCreate", QUOTA, Reason.QUOTA_EXCEEDED),
+        ("FailedCreate", "Error creating: pods is forbidden: violates PodSecurity", Reason.PODS_REFUSED),
+        ("FailedMount", 'MountVolume.SetUp failed for volume "ca": configmap "ca" not found', Reason.CANNOT_START),
+        ("FailedScheduling", "0/1 nodes are available", None),
+    ],
+)
+def test_events_say_why_there_is_nothing_to_run(why: str, words: str, reason: Reason | None) -> None:
+    job = {"metadata": {"creationTimestamp": "2026-01-01T00:00:00Z"}}
+    older = {"reason": "FailedMount", "message": "before", "lastTimestamp": "2026-01-01T00:00:01Z"}
+    event = {"reason": why, "message": words, "lastTimestamp": "2026-01-01T00:00:09Z"}
+    found = hindrance_told(job, [event, older] if reason else [event])
+    assert (found and (found.reason, found.message)) == (reason and (reason, words))
+
+
+def test_words_that_differ_by_the_name_of_a_pod_are_the_same() -> None:
+    job = {"metadata": {"creationTimestamp": "2026-01-01T00:00:00Z"}}
+    name = "media-" + "a2" * 13
+    messages = [QUOTA.replace("media-x", f"{name}-{suffix}") for suffix in ("5s94b", "rpfl8")]
+    told = [hindrance_told(job, [{"reason": "FailedCreate", "message": each}]) for each in messages]
+    assert told[0] == told[1]
+
+
+def test_a_job_that_runs_waits_for_nothing() -> None:
+    found = hindrance_of(pending(SCHEDULED, waiting={"reason": "ErrImagePull"}))
+    assert found is not None
+    for status, waits in (({"active": 1, "ready": 0}, True), ({"active": 1, "ready": 1}, False)):
+        body = {**made(), "status": status}
+        job = job_of(body, waiting=found)
+        assert job is not None
+        assert (job.waiting is not None) == waits

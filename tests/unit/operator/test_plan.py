@@ -7,7 +7,7 @@ import pytest
 
 from making import NOW, WEB, make_asset, make_failure, make_result
 from media_operator.actions import DeleteObject, DeletePrefix, Hold, Plan, Release, StopJob, WriteTombstone
-from media_operator.plan import is_settled, plan, queued
+from media_operator.plan import is_settled, plan, queued, waits_since
 from media_operator.settings import Settings
 from media_operator.tasks import original_key_of
 from mediaasset.jobs import JobPhase
@@ -284,10 +284,26 @@ def test_a_source_of_another_namespace_is_forbidden_without_a_job() -> None:
 
 def test_waiting_for_a_slot_is_shown_and_changes_nothing_else() -> None:
     asset = make_asset()
-    waiting = queued(asset, NOW)
+    waiting = queued(asset, NOW, 7)
     assert conditions(waiting.status)["Ready"] == ("False", "Queued")
     assert waiting.status.attempt == 0
+    assert waiting.requeue_seconds is None
+    ready = waiting.status.condition(ConditionType.READY)
+    assert ready is not None
+    assert ready.message.startswith("7 came before it in the queue Interactive.")
     assert decide(after(asset, waiting), see(asset)).start is not None
+
+
+def test_place_in_the_queue_is_said_once_and_kept_over_a_restart() -> None:
+    asset = make_asset()
+    waiting = after(asset, queued(asset, NOW, 7))
+    later = NOW + timedelta(hours=1)
+    assert queued(waiting, later, 3).status == waiting.status
+    assert waits_since(waiting) == NOW
+    assert waits_since(asset) is None
+    assert waits_since(finished()) is None
+    changed = after(waiting, queued(waiting, NOW, 7), queue="Batch")
+    assert "3 came before it in the queue Batch" in str(queued(changed, later, 3).status.conditions)
 
 
 def test_a_moved_base_url_heals_the_urls_without_a_job() -> None:

@@ -66,7 +66,6 @@ async def test_assets_are_there_after_a_new_start(path: Path) -> None:
         created = await assets.create(new())
     async with opened(path) as (assets, _):
         assert await assets.get("default", "one") == created
-        assert await assets.source_keys() == {"uploads/default/one/00"}
         assert await assets.everything() == await assets.unfinished() == (("default", "one"),)
         later = await assets.create(new("two"))
         assert int(later.metadata.resource_version) > int(created.metadata.resource_version)

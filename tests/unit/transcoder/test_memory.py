@@ -15,7 +15,9 @@ from mediaasset.task import Format, Rendition
 
 ROOT = Path(__file__).parents[3]
 DOCUMENT = (ROOT / "docs/operations/failures.md").read_text()
-LIMIT = yaml.safe_load((ROOT / "charts/media-operator/values.yaml").read_text())["transcoder"]["resources"]["limits"]
+LIMIT = yaml.safe_load((ROOT / "charts/media-operator/values.yaml").read_text())["transcoder"]["classes"]["video"][
+    "resources"
+]["limits"]
 PROFILES = sorted(path.stem for path in (ROOT / "charts/media-operator/files/profiles").glob("*.yaml"))
 FULL = Rendition(name="mp4", kind=Kind.VIDEO, format=Format.MP4, width=1920, height=1080)
 

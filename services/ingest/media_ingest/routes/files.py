@@ -27,8 +27,9 @@ class Reprocess(HTTPEndpoint):
     """The work on an asset."""
 
     async def post(self, request: Request) -> Response:
-        """Have it done once more; until then what there is stays."""
+        """Have it done once more, all of it or some renditions; until then what there is stays."""
         service = service_of(request)
         token = authorize(request, service.tokens, Scope.WRITE)
-        asset = await service.reprocess(await service.find(token, asset_name(request)))
+        names = [name for name in request.query_params.get("renditions", "").split(",") if name]
+        asset = await service.reprocess(await service.find(token, asset_name(request)), names)
         return JSONResponse(await service.answer(asset), HTTPStatus.ACCEPTED, NO_STORE)

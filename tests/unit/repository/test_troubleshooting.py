@@ -1,0 +1,46 @@
+"""The page on troubleshooting is that of the table: each reason, its text, and a transcript that still says it."""
+
+import pytest
+
+from mediaasset.reasons import TABLE, Reason
+from transcripts import name_of, sections, transcript
+
+#: What no asset shows for longer than a moment, or none at all.
+FLEETING = {
+    Reason.PENDING,
+    Reason.TRANSCODING,
+    Reason.RETRYING,
+    Reason.MOVING,
+    Reason.REPLACING,
+    Reason.REPLACED,
+    Reason.EXPIRED,
+    Reason.READY,
+    Reason.INFECTED,
+    Reason.NOT_APPLICABLE,
+}
+#: What speaks of the case alone.
+OWN_WORDS = {Reason.PROFILE_NOT_FOUND, Reason.DELETING, Reason.QUEUED}
+
+
+def test_every_reason_has_its_section_and_no_other() -> None:
+    assert sorted(sections()) == sorted(Reason)
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_section_begins_with_the_text_of_the_table(reason: Reason) -> None:
+    assert sections()[reason].lstrip().startswith(f"> {TABLE[reason].text}\n")
+
+
+@pytest.mark.parametrize("reason", [reason for reason in Reason if reason not in FLEETING])
+def test_transcript_shows_the_reason_and_what_the_table_says_of_it(reason: Reason) -> None:
+    said = transcript(sections()[reason])
+    assert said, "there is none: run the tests of the cluster with MEDIA_TRANSCRIPTS=1"
+    got, message, events = [part.split("\n", 1)[1] for part in said.split("$ kubectl ")[1:4]]
+    head, line = got.splitlines()
+    assert head.split()[:3] == ["NAME", "READY", "REASON"]
+    assert line.split()[:3] == [name_of(reason), "False", reason]
+    assert reason in OWN_WORDS or message.rstrip().endswith(TABLE[reason].text)
+    # What waits and is no failure has no event.
+    if reason not in (Reason.QUEUED, Reason.SUSPENDED):
+        assert f" {reason} " in events
+        assert "Warning" in events
