@@ -88,7 +88,11 @@ def memory() -> dict[str, float]:
 
 def writes(media: Installed) -> Counter[str]:
     """Return how often each kind of write was asked of the API server, and granted, since it started."""
-    metrics = media.cluster.kubectl("get", "--raw", "/metrics")
+    return granted(media.cluster.kubectl("get", "--raw", "/metrics"))
+
+
+def granted(metrics: str) -> Counter[str]:
+    """Return the writes that the metrics of an API server tell of, by verb and resource."""
     found: Counter[str] = Counter()
     for labels, value in re.findall(r"^apiserver_request_total\{(.*)\} (\S+)$", metrics, re.MULTILINE):
         label = dict(re.findall(r'(\w+)="([^"]*)"', labels))
@@ -96,6 +100,11 @@ def writes(media: Installed) -> Counter[str]:
             path = "/".join(filter(None, (label["resource"], label["subresource"])))
             found[f"{label['verb']} {path}"] += int(float(value))
     return found
+
+
+def per_asset(made: Counter[str], count: int) -> dict[str, float]:
+    """Return those writes that are made for assets, for each of so many."""
+    return {name: number / count for name, number in sorted(made.items()) if _COUNTED.match(name)}
 
 
 def photographs(media: Installed, count: int) -> None:
@@ -125,8 +134,8 @@ def photographs(media: Installed, count: int) -> None:
     print(f"upload to Ready, {count} photographs: p50 {median:.2f} s, p95 {percentile(total, 95):.2f} s")
     print("  of which (p50) " + ", ".join(f"{step} {statistics.median(all_):.2f} s" for step, all_ in steps.items()))
     print(f"  a bare Job until Complete: p50 {bare:.2f} s; upload to Ready takes {median / bare:.2f} of that")
-    counted = {name: number / count for name, number in ours.items() if _COUNTED.match(name)}
-    print("API writes per photograph: " + ", ".join(f"{name} {number:.1f}" for name, number in sorted(counted.items())))
+    counted = per_asset(ours, count)
+    print("API writes per photograph: " + ", ".join(f"{name} {number:.1f}" for name, number in counted.items()))
 
 
 def floor(media: Installed) -> float:
