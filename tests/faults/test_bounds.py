@@ -1,0 +1,98 @@
+"""The bounds that the schema sets to each field of the spec: what lies on them works, what lies beyond is refused."""
+
+from typing import Any
+
+import pytest
+import yaml
+
+import apiserver
+from kubeclient import Json
+from mediaasset.names import API_VERSION
+from scene import ASSETS, Scene
+
+CRD = yaml.safe_load((apiserver.CRDS / "mediaassets.yaml").read_text())
+SPEC: Json = CRD["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
+RENDITION: Json = SPEC["renditions"]["items"]["properties"]
+
+
+def bounds(schema: Json) -> tuple[list[object], list[object]]:
+    """Return the values at the bounds of a field, and those just beyond them."""
+    if "enum" in schema:
+        return list(schema["enum"]), ["", f"{schema['enum'][0]}x"]
+    if schema["type"] == "boolean":
+        return [True, False], ["true"]
+    if schema["type"] == "integer":
+        low, high = schema.get("minimum"), schema.get("maximum")
+        within = [each for each in (low, high) if each is not None]
+        return list(within), [1.5, *([low - 1] if low is not None else []), *([high + 1] if high is not None else [])]
+    if schema["type"] == "string" and "maxLength" in schema and "pattern" not in schema:
+        low, high = schema.get("minLength", 0), schema["maxLength"]
+        return ["\u00e9" * low, "\u00e9" * high], [*(["x" * (low - 1)] if low else []), "x" * (high + 1), 7]
+    if "maxProperties" in schema:
+        high = schema["maxProperties"]
+        return [{}, {f"{n:0128}": "x" * 1024 for n in range(high)}], [{f"{n}": "" for n in range(high + 1)}, {"": "x"}]
+    return PATTERNS[schema["pattern"]] if "pattern" in schema else ([], [])
+
+
+_LABEL = "a" * 63
+_SEGMENT = "a" * 63
+#: Values of the patterns that specs have.
+PATTERNS: dict[str, tuple[list[object], list[object]]] = {
+    SPEC["profileName"]["pattern"]: ([_LABEL, "a"], [_LABEL + "a", "", "-a", "A"]),
+    SPEC["collection"]["pattern"]: (
+        ["a", f"{_SEGMENT}/{_SEGMENT}/{_SEGMENT}/a", "a/b/c/d/e/f/g/h"],
+        ["", "../a", "a//b", _SEGMENT + "a", "a/b/c/d/e/f/g/h/i", "a" * 50 + ("/" + "a" * 50) * 3],
+    ),
+    RENDITION["name"]["pattern"]: (["a", "a" + "-" * 31], ["", "A", "1", "a" * 33]),
+    RENDITION["preset"]["pattern"]: (["ultrafast", "slow"], ["", "placebo"]),
+}
+#: What a value needs beside it, so that the rules between fields hold.
+BESIDE: dict[str, Json] = {
+    "fit": {"width": 64, "height": 64},
+    "codec": {"for": "Video", "format": "MP4"},
+    "animated": {"format": "WebP"},
+}
+
+
+def bounded() -> list[Any]:
+    """Return the spec of every bound: of the spec's own fields, and of those of a rendition."""
+    found = []
+    for name, schema in {**SPEC, **RENDITION}.items():
+        if name in {"source", "renditions", "for", "format"}:
+            continue
+        found.append(pytest.param(name, schema, name not in SPEC, id=name))
+    return found
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("name", "schema", "is_rendition"), bounded())
+def test_the_bounds_of_a_field(scene: Scene, name: str, schema: Json, *, is_rendition: bool) -> None:
+    within, beyond = bounds(schema)
+    assert within, schema
+
+    def spec(value: object) -> Json:
+        if not is_rendition:
+            beside = {"collection": "ads/1"} if name == "collectionPolicy" else {}
+            return {name: value, **beside}
+        rendition = {"name": "x", "for": "Image", "format": "JPEG", **BESIDE.get(name, {}), name: value}
+        return {"type": None, "renditions": [rendition]}
+
+    scene.operator.start()
+    for number, value in enumerate(within):
+        scene.create(f"within-{number}", **spec(value))
+    for value in beyond:
+        asked = {"source": {"object": {"key": "uploads/shop/x/source"}}, **spec(value)}
+        body = {"apiVersion": API_VERSION, "kind": "MediaAsset", "metadata": {"name": "beyond"}}
+        answer = scene.kube.call("POST", ASSETS, {**body, "spec": asked}, accepted={422, 400})
+        assert answer["kind"] == "Status", value
+    scene.until(lambda: all(_is_settled(scene, f"within-{number}") for number in range(len(within))))
+    # Another asset is not held up by any of them.
+    scene.create("other")
+    scene.ready("other")
+
+
+def _is_settled(scene: Scene, name: str) -> bool:
+    state = scene.state(name)
+    return (
+        scene.asset(name) is None or bool({"Ready", "Stalled"} & set(state)) or state.get("Ready=False") == "Suspended"
+    )

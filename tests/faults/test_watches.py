@@ -1,0 +1,144 @@
+"""What a watch does not tell, tells wrongly, or tells too late: everything is found, and nothing is undone."""
+
+import itertools
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytest
+
+import apiproxy
+from golden import Golden
+from kubeclient import Json
+from scene import JOBS, Scene
+
+KINDS = {"mediaassets": "/mediaassets$", "jobs": "/jobs$", "pods": "/pods$"}
+#: How many events each watch has in the golden run, at least.
+EVENTS = {"mediaassets": 12, "jobs": 10, "pods": 8}
+LOSSES = [
+    pytest.param(kind, number, id=f"{kind}-{number}", marks=[] if number == 1 else pytest.mark.long)
+    for kind, count in EVENTS.items()
+    for number in range(1, count + 1)
+]
+ERRORS = {
+    "leader": apiproxy.failure(500, "InternalError", "etcdserver: leader changed"),
+    "unavailable": apiproxy.failure(503, "ServiceUnavailable", "apiserver not ready"),
+    "too-many": apiproxy.failure(429, "TooManyRequests", "slow down"),
+    "unknown": {"kind": "Status", "status": "Failure", "message": "no code, no reason", "code": 0},
+}
+
+
+def short(first: str, names: Iterable[str]) -> list[Any]:
+    """Return parameters of which only the first is part of the short form."""
+    return [pytest.param(name, marks=[] if name == first else pytest.mark.long) for name in names]
+
+
+def lose(number: int) -> tuple[Callable[[Json], list[Json]], list[Json]]:
+    """Return what loses the event of this number of a watch, and where the lost one will be."""
+    counter, lost = itertools.count(1), list[Json]()
+
+    def spoil(event: Json) -> list[Json]:
+        if event["type"] != "BOOKMARK" and next(counter) == number:
+            lost.append(event)
+            return []
+        return [event]
+
+    return spoil, lost
+
+
+@pytest.mark.parametrize(("kind", "number"), LOSSES)
+def test_an_event_that_never_comes_is_not_needed(scene: Scene, golden: Golden, kind: str, number: int) -> None:
+    scene.operator.start()
+    spoil, lost = lose(number)
+    scene.api.spoil(KINDS[kind], spoil)
+    golden.holds(scene)
+    assert lost
+
+
+@pytest.mark.parametrize("kind", short("mediaassets", KINDS))
+def test_events_that_come_twice_and_late_change_nothing(scene: Scene, golden: Golden, kind: str) -> None:
+    old: list[Json] = []
+
+    def replay(event: Json) -> list[Json]:
+        if event["type"] == "BOOKMARK":
+            return [event]
+        old.append(event)
+        return [event, *old]
+
+    scene.operator.start()
+    scene.api.spoil(KINDS[kind], replay)
+    golden.holds(scene)
+    assert old
+
+
+def test_watches_that_fall_silent_are_done_without(scene: Scene, golden: Golden) -> None:
+    scene.operator.start()
+    for pattern in KINDS.values():
+        scene.api.mute(pattern)
+    golden.holds(scene)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("error", short("leader", ERRORS))
+def test_an_error_on_a_watch_is_survived(scene: Scene, error: str, kind: str) -> None:
+    scene.operator.start()
+    scene.until(lambda: scene.api.watches(KINDS[kind]))
+    assert scene.api.expire(KINDS[kind], ERRORS[error])
+    scene.create("photo")
+    scene.ready("photo")
+    # Perhaps of another process: Kopf gives up at such an error.
+    scene.until(lambda: scene.api.watches(KINDS[kind]) and scene.operator.health() == 200)
+
+
+def test_a_job_deleted_between_two_lists_is_missed(scene: Scene) -> None:
+    scene.kubelet.work = scene.kubelet.waiting
+    scene.operator.start()
+    scene.create("photo")
+    (job,) = scene.until(lambda: scene.jobs("photo"))
+    for pattern in KINDS.values():
+        scene.api.mute(pattern)
+    scene.kube.call("DELETE", f"{JOBS}/{job['metadata']['name']}", {"propagationPolicy": "Background"})
+    scene.until(lambda: not any(each["metadata"]["uid"] == job["metadata"]["uid"] for each in scene.jobs("photo")))
+    scene.kubelet.work = scene.kubelet.render
+    for pattern in KINDS.values():
+        assert scene.api.expire(pattern)
+    assert scene.ready("photo")["status"]["attempt"] == 2
+
+
+def test_an_asset_deleted_between_two_lists_leaves_nothing(scene: Scene) -> None:
+    scene.operator.start()
+    scene.create("photo")
+    scene.ready("photo")
+    for pattern in KINDS.values():
+        scene.api.mute(pattern)
+    scene.delete("photo")
+    for pattern in KINDS.values():
+        assert scene.api.expire(pattern)
+    scene.gone("photo")
+    assert scene.bucket.keys() == ["tombstones/shop/photo.json"]
+
+
+def test_a_list_from_before_a_deletion_harms_nobody_of_the_same_name(scene: Scene) -> None:
+    scene.operator.start()
+    scene.create("photo")
+    scene.ready("photo")
+    scene.operator.kill()
+    scene.delete("photo")
+    # From now on every list is the first one, in which the asset is being deleted.
+    scene.api.freeze(KINDS["mediaassets"])
+    scene.operator.start()
+    scene.gone("photo")
+    scene.operator.kill()
+    old = scene.uids["photo"]
+    scene.create("photo")
+    done = len(scene.writes())
+    scene.api.mute(KINDS["mediaassets"])
+    scene.operator.launch()
+    assert scene.ready("photo")["status"]["attempt"] == 1
+    lists = scene.api.frozen(KINDS["mediaassets"])
+    assert lists
+    assert all(old in each and "deletionTimestamp" in each for each in lists)
+    assert not [write for write in scene.writes()[done:] if write.startswith("DELETE")]
+    scene.api.thaw(KINDS["mediaassets"])
+    scene.api.cut(KINDS["mediaassets"])
+    scene.delete("photo")
+    scene.gone("photo")
