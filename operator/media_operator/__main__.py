@@ -30,8 +30,14 @@ _TALKATIVE = {
 }
 
 
+#: What asyncio says of a watch of Kopf's that a stop cut off in the middle of an event.
+_CUT_OFF = "an error occurred during closing of asynchronous generator"
+
+
 def _brief(record: logging.LogRecord) -> bool:
-    """Leave out the traceback of what the network or the API server said to Kopf: the text is enough."""
+    """Leave out what a stop leaves open, and the traceback of what the network or the API server said to Kopf."""
+    if record.name == "asyncio" and record.getMessage().startswith(_CUT_OFF):
+        return False
     error = record.exc_info[1] if record.exc_info else None
     if isinstance(error, OSError) or type(error).__module__.startswith(("aiohttp.", "kopf.")):
         record.exc_info = None

@@ -375,8 +375,10 @@ def test_the_least_spec_gets_all_defaults(api: Api) -> None:
         "collectionPolicy": "KeepAll",
         "visibility": "Private",
         "metadata": {},
+        "profileUpdatePolicy": "Ignore",
         "deletionPolicy": "Delete",
         "suspend": False,
+        "queue": "Interactive",
     }
     least = {"apiVersion": VERSION, "kind": "MediaProfile", "spec": {}}
     limits: Json = {"Image": {}, "Video": {}, "Audio": {}, "Document": {}}

@@ -18,6 +18,7 @@ from installed import Installed
 from mediaasset.names import API_VERSION, PROFILE_KIND
 from mediaasset.reasons import TABLE, Reason
 from outside import Outside
+from service import wait_for
 from transcripts import name_of, record
 
 PHOTO = (Path(__file__).parents[1] / "data/photo.jpg").read_bytes()
@@ -96,7 +97,9 @@ def check_stalled(media: Installed, name: str, reason: Reason, word: str) -> Non
     assert stalled["message"].endswith(TABLE[reason].text) or reason is Reason.PROFILE_NOT_FOUND
     assert "/tmp" not in stalled["message"]  # noqa: S108 - a path that must not be told
     assert not status.get("url")
-    assert reason in media.cluster.kubectl("events", "-n", "shop", "--for", f"{ASSETS}/{name}")
+    # The event follows the status.
+    events = ("events", "-n", "shop", "--for", f"{ASSETS}/{name}")
+    wait_for(lambda: reason in media.cluster.kubectl(*events), what=f"the event of {name}")
     record(media.cluster, reason, name)
 
 

@@ -98,6 +98,7 @@ def ingest(path: Path, kubeconfig: Path, store: dict[str, str], *, ends_with: in
             assert isinstance(json.loads(line), dict)
 
 
+@pytest.mark.usefixtures("api")  # takes away what is left
 def test_upload_is_an_object_and_an_asset_and_is_listed_at_once(tmp_path: Path, kubeconfig: Path, s3: S3Server) -> None:
     account = s3.create_account("ingest-upload")
     s3.create_bucket("upload", bucket_policy("upload", "root", {Component.INGEST: account.access_key}))
@@ -124,6 +125,7 @@ def test_upload_is_an_object_and_an_asset_and_is_listed_at_once(tmp_path: Path, 
         assert not is_known(TOKEN)
 
 
+@pytest.mark.usefixtures("api")
 def test_upload_that_runs_may_end_when_it_is_told_to_stop(tmp_path: Path, kubeconfig: Path, s3: S3Server) -> None:
     s3.create_bucket("stop")
     body = (

@@ -20,7 +20,7 @@ from mediaasset.names import API_VERSION, ASSET_PLURAL, FINALIZER
 from mediaasset.reasons import Reason
 from mediaasset.spec import MediaAsset, MediaAssetSpec, Metadata, ObjectSource, Source
 from mediaasset.status import ConditionType, RenditionStatus, SourceInfo, Status, condition
-from mediaasset.task import RenditionState
+from mediaasset.task import MediaClass, RenditionState
 from polling import until
 
 NOW = datetime(2025, 1, 1, 12, 30, tzinfo=UTC)
@@ -94,6 +94,7 @@ async def test_every_field_of_a_status_is_kept(api: Api) -> None:
             key=f"media/default/assets/uid/r{number}-00.jpg",
             url="https://media.example.org/x",
             sha256="0" * 64,
+            inputs_hash="3" * 32,
             **numbers,
         )
         for number, state in enumerate(RenditionState)
@@ -106,6 +107,8 @@ async def test_every_field_of_a_status_is_kept(api: Api) -> None:
         observed_generation=1,
         request_hash="0" * 32,
         inputs_hash="1" * 32,
+        profile_hash="4" * 32,
+        class_name=MediaClass.LARGE_VIDEO,
         last_handled_reprocess="then",
         attempt=3,
         failed_attempts=2,
