@@ -83,8 +83,8 @@ class S3Server:
             self.put_policy(bucket, policy)
 
     def put_policy(self, bucket: str, policy: Mapping[str, Any]) -> None:
-        """Replace the policy of a bucket; the accounts that it names must exist."""
-        self.client().put_bucket_policy(Bucket=bucket, Policy=json.dumps(policy))
+        """Replace the policy of a bucket; the accounts that it names must exist. The server keeps no more than 4 KB."""
+        self.client().put_bucket_policy(Bucket=bucket, Policy=json.dumps(policy, separators=(",", ":")))
 
     def create_account(self, name: str) -> Account:
         """Make an account that has no rights but those that a bucket policy gives it."""

@@ -161,7 +161,7 @@ def _policy(client: Any, wish: Wish) -> Setting:
 
     def write() -> None:
         if after:
-            client.put_bucket_policy(Bucket=wish.bucket, Policy=json.dumps(policy))
+            client.put_bucket_policy(Bucket=wish.bucket, Policy=json.dumps(policy, separators=(",", ":")))
         else:
             client.delete_bucket_policy(Bucket=wish.bucket)
 

@@ -43,6 +43,7 @@ NEEDS = (
     Need("operator", GROUP, PROFILE_PLURAL, ("get", "list", "watch"), "cluster"),
     Need("operator", "batch", "jobs", ("create", "delete", "get", "list", "watch"), "work"),
     Need("operator", "", "pods", ("get", "list", "watch"), "work"),
+    Need("operator", "", "events", ("list",), "work"),
     Need("ingest", GROUP, ASSET_PLURAL, ("create", "delete", "get", "list", "patch", "watch"), "assets"),
     Need("ingest", GROUP, PROFILE_PLURAL, ("get", "list", "watch"), "cluster"),
 )

@@ -166,7 +166,12 @@ TABLE: dict[str, list[Row]] = {
         ask(422, "invalid-field", change, json={"order": "first"}),
     ],
     "delete": [ask(204, None, delete), *guarded(delete), lost(delete, "/api/media/nothing/")],
-    "reprocess": [ask(202, None, reprocess), *guarded(reprocess), lost(reprocess, "/api/media/nothing/reprocess/")],
+    "reprocess": [
+        ask(202, None, reprocess),
+        *guarded(reprocess),
+        lost(reprocess, "/api/media/nothing/reprocess/"),
+        ask(422, "invalid-field", reprocess, params={"renditions": "nothing"}),
+    ],
     "download": [
         ask(302, None, download),
         *guarded(download, lesser="writer"),

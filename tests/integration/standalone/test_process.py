@@ -140,7 +140,6 @@ def test_leftovers_are_removed_at_start(tmp_path: Path) -> None:
     data = tmp_path / "data"
     leftovers = [
         data / "scratch" / "media-abc" / "half.mp4",
-        data / "store" / "uploads" / "default" / "one" / "00ff",
         data / "store" / "uploads" / "default" / "two" / "00ff#1",
         data / "store" / "media" / "default" / "x" / "small-0123456789abcdef.jpg#2",
     ]
