@@ -103,6 +103,7 @@ def test_a_job_collected_while_the_operator_is_down_has_left_its_outcome(scene: 
     assert (scene.asset("photo") or {})["status"]["attempt"] == 1
 
 
+@pytest.mark.long
 def test_a_pod_that_fails_after_a_good_result_takes_nothing_back(scene: Scene) -> None:
     def late(task: Task, pod: str) -> int:
         scene.kubelet.render(task, pod)

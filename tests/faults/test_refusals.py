@@ -25,7 +25,7 @@ REFUSALS = {
     "forbidden": (403, apiproxy.failure(403, "Forbidden", "the authorizer is not ready"), {}),
     "page": (502, "<html>bad gateway</html>", {}),
 }
-SHORT = {"conflict", "too-many"}
+SHORT = {"conflict"}
 
 
 def refusal(name: str, methods: str, pattern: str = "", *, times: int | None = None, late: bool = False) -> Refusal:
@@ -74,6 +74,7 @@ def test_a_server_that_refuses_everything_for_a_minute_loses_no_asset(scene: Sce
         assert scene.ready(photo, seconds=150)["status"]["attempt"] == 1
 
 
+@pytest.mark.long
 def test_a_server_that_is_gone_for_a_while_is_waited_for(scene: Scene) -> None:
     scene.operator.start()
     scene.create("early")

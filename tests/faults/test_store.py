@@ -14,6 +14,7 @@ OUTAGES = [pytest.param(8, id="short"), pytest.param(120, id="long", marks=pytes
 SLOW_DOWN = Refusal("GET|HEAD|PUT|POST|DELETE", "", 503, b"<Error><Code>SlowDown</Code></Error>")
 
 
+@pytest.mark.long
 def test_a_slow_store_only_takes_longer(scene: Scene, golden: Golden) -> None:
     scene.operator.start()
     scene.store.delay = 0.5
