@@ -35,7 +35,13 @@ def remove_job(scene: Scene, name: str) -> None:
     (job,) = scene.until(lambda: scene.jobs(name))
     scene.kube.call("DELETE", f"{JOBS}/{job['metadata']['name']}", BACKGROUND)
     uid = job["metadata"]["uid"]
-    scene.until(lambda: uid not in {each["metadata"]["uid"] for each in scene.jobs(name)})
+
+    def is_gone() -> bool:
+        # A pod that is still there may do its work yet.
+        owners = [ref for pod in scene.kube.list(PODS) for ref in pod["metadata"].get("ownerReferences", ())]
+        return uid not in {each["metadata"]["uid"] for each in scene.jobs(name)} | {ref["uid"] for ref in owners}
+
+    scene.until(is_gone)
 
 
 def test_a_job_deleted_before_its_pod_ran_is_followed_by_another_attempt(scene: Scene) -> None:

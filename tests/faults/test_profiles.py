@@ -38,7 +38,7 @@ def made(scene: Scene, name: str) -> list[list[str]]:
     return [[rendition["name"] for rendition in json.loads(task)["renditions"]] for task in tasks]
 
 
-@pytest.mark.parametrize("is_down", [False, True])
+@pytest.mark.parametrize("is_down", [pytest.param(False, marks=pytest.mark.long), True])
 def test_follower_makes_what_changed_also_while_nobody_looked(scene: Scene, is_down: bool) -> None:  # noqa: FBT001 - pytest passes it by name
     scene.operator.start()
     inline: Json = {"renditions": None, "profileName": NAME}
@@ -59,6 +59,7 @@ def test_follower_makes_what_changed_also_while_nobody_looked(scene: Scene, is_d
     assert scene.asset(stays) == before[stays]
 
 
+@pytest.mark.long
 def test_what_failed_by_its_profile_goes_on_when_that_is_corrected(scene: Scene) -> None:
     scene.operator.start()
     name = scene.create("waits", renditions=None, profileName="later")
