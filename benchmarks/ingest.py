@@ -37,10 +37,11 @@ _ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(_ROOT), str(_ROOT / "tests/support")]
 
 import s3server
+import webserver
 from mediaasset.s3 import StoreSettings, open_store
 from mediaasset.s3parts import S3Parts
 from mediaasset.store import Length, Store
-from service import wait_for
+from servers import free_port
 from uploading import running_api
 
 SIZE = 100_000_000
@@ -123,33 +124,18 @@ def started(kind: str, folder: Path, **environment: str) -> Iterator[tuple[int, 
 
 
 _NGINX = """
-daemon off; worker_processes 1; user root; pid {folder}/pid; error_log stderr;
-events {{}}
-http {{
-  access_log off; client_max_body_size 0; client_body_temp_path {folder}/body;
-  server {{ listen 127.0.0.1:{port}; location / {{ root {folder}; dav_methods PUT; }} }}
+server {{
+    listen 127.0.0.1:{port}; client_max_body_size 0; location / {{ root {folder}; dav_methods PUT; }}
 }}
 """
 
 
 @contextmanager
-def nginx(program: str, folder: Path) -> Iterator[int]:
+def nginx(folder: Path) -> Iterator[int]:
     """Run nginx as it comes, where a PUT writes a file of this folder; yield its port."""
-    folder.mkdir()
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    (folder / "nginx.conf").write_text(_NGINX.format(folder=folder, port=port))
-    with subprocess.Popen([program, "-p", folder, "-c", folder / "nginx.conf"], stderr=subprocess.DEVNULL) as process:
-
-        def is_up() -> bool:
-            with socket.socket() as connection:
-                return connection.connect_ex(("127.0.0.1", port)) == 0
-
-        try:
-            wait_for(is_up, seconds=10, what="nginx")
-            yield port
-        finally:
-            process.terminate()
+    port = free_port()
+    with webserver.started(folder, _NGINX.format(folder=folder, port=port), port):
+        yield port
 
 
 def send(port: int, body: bytes, *, form: bool = False, request: str = "POST /api/media/upload/") -> float:
@@ -304,8 +290,8 @@ def to_disk(stack: ExitStack, folder: Path, random: bytes, rounds: int, seconds:
     pair("raw to disk, against a bare protocol", rounds, raw, partial(send, bare, random))
     pair("form, against raw", rounds, form, raw)
     pair("form of CRLFs, against a random one", rounds, partial(send, disk, crlf, form=True), form)
-    if program := shutil.which("nginx"):
-        port = stack.enter_context(nginx(program, folder / "nginx"))
+    if shutil.which("nginx"):
+        port = stack.enter_context(nginx(folder / "nginx"))
         pair("raw to disk, against nginx", rounds, raw, partial(send, port, random, request="PUT /file"))
     memory("to disk", disk, process, random, rounds=rounds)
     others("to disk", disk, seconds)

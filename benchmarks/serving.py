@@ -12,8 +12,6 @@ import http.client
 import random
 import re
 import secrets
-import shutil
-import socket
 import statistics
 import subprocess
 import sys
@@ -32,7 +30,9 @@ sys.path[:0] = [str(_ROOT), str(_ROOT / "tests/support")]
 
 import gateway
 import s3server
+import webserver
 from gateway import Bucket, Gateway
+from servers import free_port
 
 #: As a rendition `medium` is.
 IMAGE = 60_000
@@ -41,15 +41,10 @@ SECONDS = 3
 _CONNECTIONS = 32
 _SEEKS = 50
 _SEEK_BYTES = 256 * 1024
-
 _PLAIN = """
-daemon off; worker_processes 2; pid {path}/pid; error_log stderr; {user}
-events {{ worker_connections 1024; }}
-http {{
-    client_body_temp_path {path}/a; proxy_temp_path {path}/b; fastcgi_temp_path {path}/c; uwsgi_temp_path {path}/d;
-    scgi_temp_path {path}/e; access_log {path}/access.log; sendfile on; tcp_nopush on; keepalive_timeout 65s;
-    types {{ image/jpeg jpg; }}
-    server {{ listen 127.0.0.1:{port}; root {path}/root; }}
+server {{
+    listen 127.0.0.1:{port}; root {path}/root; access_log {path}/access.log; sendfile on; tcp_nopush on;
+    keepalive_timeout 65s; types {{ image/jpeg jpg; }}
 }}
 """
 
@@ -60,38 +55,15 @@ def plain(path: Path, key: str, body: bytes) -> Iterator[str]:
     file = path / "root" / key
     file.parent.mkdir(parents=True)
     file.write_bytes(body)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    # Started by root, its workers could not read what belongs to root.
-    (path / "nginx.conf").write_text(_PLAIN.format(path=path, port=port, user="user root;"))
-    command = [
-        shutil.which("nginx", path="/usr/sbin:/usr/bin") or "nginx",
-        "-e",
-        "stderr",
-        "-c",
-        str(path / "nginx.conf"),
-    ]
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
-        try:
-            while not _answers(port):
-                time.sleep(0.05)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.terminate()
+    port = free_port()
+    with webserver.started(path, _PLAIN.format(path=path, port=port), port, workers=2):
+        yield f"http://127.0.0.1:{port}"
 
 
 def expect(is_so: bool, text: str) -> None:  # noqa: FBT001 - reads as a sentence
     """End the run unless it is so: a figure of something else would be worse than none."""
     if not is_so:
         sys.exit(text)
-
-
-def _answers(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port)).close()
-    except OSError:
-        return False
-    return True
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,13 @@
 
 import json
 import os
-import socket
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from s3server import tool
+from servers import free_port
 
 _ROOT = Path(__file__).parents[2]
 CRDS = _ROOT / "charts/media-operator/files/crds"
@@ -69,8 +69,7 @@ def start(path: Path, controllers: Sequence[str] = ()) -> Iterator[Path]:
     controllers are those of Kubernetes' own that run beside it, such as `job-controller`.
     """
     path.mkdir(parents=True, exist_ok=True)
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     config = path / "kwok.yaml"
     components = ["etcd", "kube-apiserver", *(["kube-controller-manager"] if controllers else [])]
     config.write_text(_CONFIG.format(port=port, components=json.dumps(components)))

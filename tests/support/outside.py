@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ import yaml
 from apiproxy import Proxy
 from cluster import Json
 from installed import SYSTEM, Installed, labels
+from servers import free_port
 from service import wait_for
 
 
@@ -26,8 +26,7 @@ class Operator:
         self._command = [*within, sys.executable, "-m", "media_operator"]
         self._process: subprocess.Popen[bytes] | None = None
         self._log = folder / "operator.log"
-        with socket.create_server(("127.0.0.1", 0)) as probe, socket.create_server(("127.0.0.1", 0)) as scrape:
-            self._port, self._metrics_port = probe.getsockname()[1], scrape.getsockname()[1]
+        self._port, self._metrics_port = free_port(), free_port()
         own = {name: value for name, value in os.environ.items() if not name.startswith(("MEDIA_", "AWS_", "KUBE"))}
         ports = {"MEDIA_OPERATOR_PORT": str(self._port), "MEDIA_OPERATOR_METRICS_PORT": str(self._metrics_port)}
         self._environment = {**own, **environment, **ports}

@@ -1,7 +1,6 @@
 """A real Redis for tests: redis-server on loopback, with one user who may publish progress and nothing else."""
 
 import secrets
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import redis
+
+from servers import free_port
 
 #: The rule of docs/operations/progress.md.
 RULE = "resetchannels &media-progress:* -@all +publish"
@@ -40,8 +41,7 @@ class RedisServer:
 @contextmanager
 def started(directory: Path, *, tls: bool = False) -> Iterator[RedisServer]:
     """Run a server until the block ends."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     server = RedisServer(
         port, secrets.token_urlsafe(12), secrets.token_urlsafe(12), _certificate(directory) if tls else None
     )

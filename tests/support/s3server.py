@@ -4,7 +4,6 @@ import importlib.util
 import json
 import os
 import secrets
-import socket
 import subprocess
 import sys
 import threading
@@ -17,6 +16,8 @@ from urllib.parse import urlsplit
 
 import boto3
 import botocore.config
+
+from servers import free_port
 
 REGION = "us-east-1"
 _TOOLS = Path(__file__).parents[2] / "hack/cluster/tools.py"
@@ -129,8 +130,7 @@ def _started(data: Path, accounts: Path, root: Account) -> "tuple[subprocess.Pop
     # The server takes no port 0, and between our look at a free port and its use another process may take it.
     output = b""
     for _ in range(5):
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            port = probe.getsockname()[1]
+        port = free_port()
         process = subprocess.Popen(
             [tool("versitygw") / "versitygw", "--port", f"127.0.0.1:{port}", "--iam-dir", accounts, "posix", data],
             env={**os.environ, "ROOT_ACCESS_KEY": root.access_key, "ROOT_SECRET_KEY": root.secret_key},

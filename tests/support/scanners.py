@@ -1,12 +1,13 @@
 """Real scanners for tests: ClamAV's daemon with a signature of our own, and an ICAP server in front of it."""
 
-import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from servers import free_port, running
+
+_SILENT = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 #: What the signature finds, and its name.
 MARK = b"something-harmful"
 NAME = "Test-Signature"
@@ -31,7 +32,7 @@ def clamd(directory: Path, *, max_bytes: int = 200_000_000) -> Iterator[int]:
     ]
     config = directory / "clamd.conf"
     config.write_text("\n".join(lines) + "\n")
-    with running(["/usr/sbin/clamd", "-c", str(config)], port):
+    with running(["/usr/sbin/clamd", "-c", config], port, **_SILENT):
         yield port
 
 
@@ -66,35 +67,5 @@ def icap(directory: Path, clamd_port: int) -> Iterator[int]:
     ]
     config = directory / "c-icap.conf"
     config.write_text("\n".join(lines) + "\n")
-    with running(["c-icap", "-N", "-f", str(config)], port):
+    with running(["c-icap", "-N", "-f", config], port, **_SILENT):
         yield port
-
-
-@contextmanager
-def running(command: list[str], port: int) -> Iterator[None]:
-    """Run a server from when it takes connections until the block ends."""
-    deadline = time.monotonic() + 60
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        try:
-            while not _listens(port):
-                assert process.poll() is None, f"{command[0]} ended with {process.returncode}"
-                assert time.monotonic() < deadline, f"{command[0]} does not listen"
-                time.sleep(0.05)
-            yield
-        finally:
-            process.terminate()
-            process.wait(timeout=30)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-    return port
-
-
-def _listens(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
-    except OSError:
-        return False
-    return True

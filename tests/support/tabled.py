@@ -3,7 +3,6 @@
 import asyncio
 import os
 import shlex
-import socket
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
@@ -31,6 +30,7 @@ from mediaasset.s3parts import S3Parts
 from messages import account
 from redisserver import RedisServer
 from s3server import S3Server
+from servers import free_port
 from uploading import Api, hold_to_document, running_api
 
 #: How many bytes the disk of the situation "full" has.
@@ -159,7 +159,7 @@ class Situations:
             self.s3.create_bucket(bucket)
             environment = self.s3.environment(bucket, prefix="root")
             if kind == "no store":
-                environment["AWS_ENDPOINT"] = f"http://127.0.0.1:{_closed_port()}"
+                environment["AWS_ENDPOINT"] = f"http://127.0.0.1:{free_port()}"
             patch = stack.enter_context(pytest.MonkeyPatch.context())
             for name, value in environment.items():
                 patch.setenv(name, value)
@@ -181,12 +181,6 @@ class Situations:
         return parts, settings
 
 
-def _closed_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-    return port
-
-
 async def _dead_api_server(folder: Path) -> Any:
     name = {"name": "gone"}
     config = {
@@ -194,7 +188,7 @@ async def _dead_api_server(folder: Path) -> Any:
         "kind": "Config",
         "current-context": "gone",
         "contexts": [{**name, "context": {"cluster": "gone", "user": "gone"}}],
-        "clusters": [{**name, "cluster": {"server": f"http://127.0.0.1:{_closed_port()}"}}],
+        "clusters": [{**name, "cluster": {"server": f"http://127.0.0.1:{free_port()}"}}],
         "users": [{**name, "user": {}}],
     }
     (folder / "kubeconfig").write_text(yaml.safe_dump(config))

@@ -2,11 +2,8 @@
 
 import datetime as dt
 import os
-import signal
-import socket
-import subprocess
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +12,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from service import wait_for
+from servers import running
 
 
 @dataclass(frozen=True)
@@ -85,14 +82,8 @@ def _private(key: ec.EllipticCurvePrivateKey) -> bytes:
     )
 
 
-def free_port() -> int:
-    """Return a port that nobody listened on a moment ago."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
-
-
 @contextmanager
-def started(folder: Path, servers: str, *ports: int) -> Iterator[None]:
+def started(folder: Path, servers: str, *ports: int, workers: int = 1) -> Iterator[None]:
     """Run nginx with these server blocks, which listen on the ports."""
     folder.mkdir(parents=True, exist_ok=True)
     places = "\n".join(
@@ -102,19 +93,10 @@ def started(folder: Path, servers: str, *ports: int) -> Iterator[None]:
     # The workers of a root that does not say so are nobody's, who may not read a test's files.
     user = "user root;" if os.geteuid() == 0 else ""
     configuration.write_text(
-        f"{user} daemon off; pid {folder}/pid; error_log {folder}/error.log; events {{}}\n"
+        f"{user} daemon off; worker_processes {workers}; pid {folder}/pid; error_log {folder}/error.log; events {{}}\n"
         f"http {{ access_log off; {places}\n{servers}\n}}\n"
     )
     environment = {**os.environ, "PATH": f"{os.environ['PATH']}:/usr/sbin"}
     command = ["nginx", "-p", str(folder), "-e", f"{folder}/error.log", "-c", str(configuration)]
-    with subprocess.Popen(command, env=environment) as process:
-        try:
-            wait_for(lambda: process.poll() is None and all(map(_listens, ports)), what="nginx")
-            yield
-        finally:
-            process.send_signal(signal.SIGTERM)
-
-
-def _listens(port: int) -> bool:
-    with closing(socket.socket()) as connection:
-        return connection.connect_ex(("127.0.0.1", port)) == 0
+    with running(command, *ports, env=environment):
+        yield

@@ -30,6 +30,7 @@ from mediaasset.policies import Component, bucket_policy
 from mediaasset.s3 import StoreSettings, open_store
 from mediaasset.s3parts import S3Parts
 from s3server import S3Server
+from servers import free_port
 from service import Service, wait_for
 
 PHOTO = Path(__file__).parents[2] / "data/photo.jpg"
@@ -74,8 +75,7 @@ def ingest(path: Path, kubeconfig: Path, store: dict[str, str], *, ends_with: in
     path.mkdir()
     tokens = path / "tokens.yaml"
     tokens.write_text(json.dumps([entry(TOKEN)]))
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     settings = {
         "KUBECONFIG": str(kubeconfig),
         "MEDIA_INGEST_TOKENS": str(tokens),

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 import redisserver
-import webserver
 from mediacommand import answer
 from redisserver import RedisServer
+from servers import free_port
 
 DOCS = Path(__file__).parents[3] / "docs/operations/ingest.md"
 
@@ -37,7 +37,7 @@ def test_the_rules_of_the_documentation_are_enough(server: RedisServer, tmp_path
 
 
 def test_it_is_down(tmp_path: Path) -> None:
-    finding = look(tmp_path, 2, f"redis://127.0.0.1:{webserver.free_port()}")
+    finding = look(tmp_path, 2, f"redis://127.0.0.1:{free_port()}")
     assert (finding["fault"], finding["severity"]) == ("redis-down", "error")
 
 

@@ -13,6 +13,7 @@ import pytest
 import standalone
 import webserver
 from mediacommand import answer, environment_of
+from servers import free_port
 from standalone import TOKEN, Standalone
 
 
@@ -62,7 +63,7 @@ def test_a_token_that_is_not_known_and_none(server: Standalone, tmp_path: Path) 
 
 
 def test_a_server_that_does_not_run_and_one_of_another_kind(tmp_path: Path) -> None:
-    port = webserver.free_port()
+    port = free_port()
     found = answer("doctor", "--server", f"http://127.0.0.1:{port}", home=tmp_path, code=2)
     assert [each["fault"] for each in by_check(found, "server")] == ["unreachable"]
     block = f"server {{ listen 127.0.0.1:{port}; location / {{ default_type text/html; return 200 'hello'; }} }}"
@@ -83,7 +84,7 @@ def test_a_directory_that_may_not_be_written_and_secrets_that_others_may_read(tm
     (data / "store").mkdir(parents=True)
     (data / "token").write_text("secret\n")
     (data / "token").chmod(0o644)
-    arguments = ("doctor", "--server", f"http://127.0.0.1:{webserver.free_port()}")
+    arguments = ("doctor", "--server", f"http://127.0.0.1:{free_port()}")
     found = by_check(answer(*arguments, home=tmp_path, code=2, MEDIA_DATA_DIR=str(data)), "directory")
     assert [each["fault"] for each in found if each["fault"]] == ["secret-mode"]
 

@@ -17,6 +17,7 @@ from mediaasset.policies import bucket_policy
 from mediacommand import answer, environment_of
 from s3server import Account, S3Server
 from served import IMAGE, JPEG
+from servers import free_port
 
 #: Shifts the clock of a process, as a machine whose clock is wrong: what signs, and what compares, asks for the time.
 SHIFT = """
@@ -100,7 +101,7 @@ def test_a_missing_bucket(server: S3Server, tmp_path: Path) -> None:
 
 
 def test_a_server_that_is_down(operator: dict[str, str], tmp_path: Path) -> None:
-    found = doctor(tmp_path, 2, **operator | {"AWS_ENDPOINT": f"http://127.0.0.1:{webserver.free_port()}"})
+    found = doctor(tmp_path, 2, **operator | {"AWS_ENDPOINT": f"http://127.0.0.1:{free_port()}"})
     assert ("store", "store-unreachable", "error") in faults(found)
     assert all(each["severity"] != "ok" for each in found if each["check"] in ("store", "rights", "storage"))
 
@@ -167,7 +168,7 @@ def test_a_file_whose_url_is_empty_and_one_that_is_empty_itself(
     empty = IMAGE.key.replace("medium", "small")
     server.client().put_object(Bucket=name, Key=f"root/{IMAGE.key}", Body=JPEG, ContentType="image/jpeg")
     server.client().put_object(Bucket=name, Key=f"root/{empty}", Body=b"", ContentType="image/jpeg")
-    port = webserver.free_port()
+    port = free_port()
     # A cache that has kept an answer which broke off.
     block = f"server {{ listen 127.0.0.1:{port}; location /media/ {{ types {{ image/jpeg jpg; }} return 200 ''; }} }}"
     with webserver.started(tmp_path / "nginx", block, port):
@@ -181,7 +182,7 @@ def test_a_file_whose_url_is_empty_and_one_that_is_empty_itself(
 
 def test_media_that_are_served_are_well(server: S3Server, operator: dict[str, str], name: str, tmp_path: Path) -> None:
     server.client().put_object(Bucket=name, Key=f"root/{IMAGE.key}", Body=JPEG, ContentType="image/jpeg")
-    port = webserver.free_port()
+    port = free_port()
     block = f"""server {{ listen 127.0.0.1:{port}; location /media/ {{
       add_header Cache-Control "public, max-age=31536000"; proxy_pass {server.endpoint}/{name}/root/media/; }} }}"""
     with webserver.started(tmp_path / "nginx", block, port):

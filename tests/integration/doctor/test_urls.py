@@ -10,6 +10,7 @@ import pytest
 import webserver
 from mediacommand import answer, media
 from served import JPEG
+from servers import free_port
 
 LOCATIONS = """
 root {root}; types {{ image/jpeg jpg; }} default_type application/octet-stream;
@@ -98,7 +99,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         "expired": authority.issue("localhost", days=-2),
         "other": authority.issue("other.example"),
     }
-    ports = {kind: webserver.free_port() for kind in (*certificates, "plain")}
+    ports = {kind: free_port() for kind in (*certificates, "plain")}
     blocks = [f"server {{ listen 127.0.0.1:{ports['plain']}; {LOCATIONS.format(root=root)} }}"]
     blocks += [
         f"server {{ listen 127.0.0.1:{ports[kind]} ssl; server_name localhost; ssl_certificate {pem};"
@@ -157,7 +158,7 @@ def test_http_only_is_told_apart_from_a_wrong_scheme(site: Site, tmp_path: Path)
 
 
 def test_a_name_that_nobody_knows_and_a_port_that_nobody_listens_on(tmp_path: Path) -> None:
-    urls = ("https://media.example.invalid/x.jpg", f"https://localhost:{webserver.free_port()}/x.jpg")
+    urls = ("https://media.example.invalid/x.jpg", f"https://localhost:{free_port()}/x.jpg")
     found = answer("doctor", *(f"--url={url}" for url in urls), home=tmp_path, code=2)
     by_check = [(each["check"], each["fault"]) for each in found if each["fault"]]
     assert ("dns", "dns") in by_check

@@ -18,6 +18,7 @@ from gateway import Bucket, Gateway, Start, put
 from mediaasset import keys
 from mediaasset.media import MEDIA_TYPES, Kind, MediaType
 from served import check_problem
+from servers import free_port
 from service import wait_for
 from tap import Tap
 
@@ -134,8 +135,7 @@ def test_what_was_seen_is_served_while_s3_is_down(
 
 
 def test_server_that_is_not_there_is_503(bucket: Bucket, line: Tap, start: Start, client: httpx2.Client) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        nobody = f"http://127.0.0.1:{probe.getsockname()[1]}"
+    nobody = f"http://127.0.0.1:{free_port()}"
     served = start(GATEWAY_ENDPOINT=nobody)
     check_problem(client.get(f"{served.base_url}/{put(bucket, b'x')}"), 503)
 
@@ -143,8 +143,7 @@ def test_server_that_is_not_there_is_503(bucket: Bucket, line: Tap, start: Start
 def test_one_that_was_killed_can_be_started_again(
     bucket: Bucket, line: Tap, start: Start, client: httpx2.Client, tmp_path: Path
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        listen = f"127.0.0.1:{probe.getsockname()[1]}"
+    listen = f"127.0.0.1:{free_port()}"
     environment = gateway.settings(tmp_path / "gateway", line.endpoint, GATEWAY_LISTEN=listen)
     killed = subprocess.Popen([gateway.START], env=environment, start_new_session=True)
     run = tmp_path / "gateway/run"

@@ -17,6 +17,7 @@ from mediaasset.kube import connect
 from mediaasset.kubeassets import KubernetesAssets
 from mediaasset.s3 import StoreSettings, open_store
 from mediaasset.store import Store
+from servers import free_port
 from standalone import started
 from uploading import running_api
 
@@ -72,8 +73,7 @@ async def test_a_store_that_goes_away_in_the_middle_of_an_upload(
 
 
 async def test_an_api_server_that_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+    url = f"http://127.0.0.1:{free_port()}"
     config = {
         "apiVersion": "v1",
         "kind": "Config",

@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from urllib.parse import urlsplit
@@ -15,6 +14,7 @@ from mediaasset.s3 import StoreSettings, open_store
 from mediaasset.store import Length
 from polling import until
 from s3server import S3Server
+from servers import free_port
 
 MIB = 1024 * 1024
 CONTENT = hashlib.shake_256(b"content").digest(12 * MIB + 345)
@@ -136,8 +136,7 @@ async def test_line_that_breaks_leaves_nothing(
 async def test_server_that_is_back_in_a_moment_is_waited_for(
     server: S3Server, bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     monkeypatch.setenv("AWS_ENDPOINT", f"http://127.0.0.1:{port}")
     writing = asyncio.create_task(opened().write("uploads/x", chunks(), ALL))
     # Only to let the first try fail; were it late, the test would pass all the same.

@@ -1,7 +1,6 @@
 """The sweep and the metrics of the real process."""
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -11,6 +10,7 @@ import httpx2
 
 from litter import GONE, rendition
 from mediaasset import keys
+from servers import free_port
 from service import wait_for
 from standalone import command, started
 
@@ -34,8 +34,7 @@ def metrics(port: int) -> dict[str, float]:
 def test_it_sweeps_at_its_start_and_says_so_in_its_metrics(tmp_path: Path) -> None:
     data, text = tmp_path / "data", tmp_path / "note.txt"
     text.write_text("A note.")
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     with started(data) as server:
         kept = server.finished(server.upload(text)["id"])["id"]
     retained = keys.upload("default", "retained")
@@ -59,8 +58,7 @@ def test_it_only_counts_when_it_is_told_so(tmp_path: Path) -> None:
     with started(data) as server:
         server.finished(server.upload(text)["id"])
     (path,) = put(data, keys.upload("default", "orphan"))
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     with started(data, MEDIA_OPERATOR_SWEEP_DELETES="false", MEDIA_INGEST_METRICS_PORT=str(port)):
         wait_for(lambda: metrics(port).get('media_operator_sweeps_total{result="counted"}'), what="the sweep")
     assert path.exists()
