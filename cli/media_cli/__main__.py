@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import sys
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated
@@ -94,10 +95,7 @@ def get(
     """Show an asset: its status and every URL. Exits with 1 when the asset failed."""
     with _client(url, token_file) as client:
         body = client.get(asset)
-        if output is Output.JSON:
-            print_json(body)
-        else:
-            show.asset(Console(), body)
+        _print(body, output, show.asset)
     if body["status"] == "failed":
         raise typer.Exit(Exit.FAILED)
 
@@ -116,10 +114,7 @@ def reprocess(
     """Have an asset made once more; what there is stays until then."""
     with _client(url, token_file) as client:
         body = client.reprocess(asset, rendition or ())
-    if output is Output.JSON:
-        print_json(body)
-    else:
-        show.asset(Console(), body)
+    _print(body, output, show.asset)
 
 
 @app.command()
@@ -134,10 +129,7 @@ def ls(
     """List assets, newest first."""
     with _client(url, token_file) as client:
         body = client.page(page, page_size)
-    if output is Output.JSON:
-        print_json(body)
-    else:
-        show.assets(Console(), body)
+    _print(body, output, show.assets)
 
 
 @whatsapp.command()
@@ -151,10 +143,7 @@ def check(
     """Ask Meta whether an account is set up: token, app, number, subscription, webhook. Exits with 1 if not."""
     with _client(url, token_file) as client:
         body = client.check_whatsapp(account)
-    if output is Output.JSON:
-        print_json(body)
-    else:
-        show.checks(Console(), body)
+    _print(body, output, show.checks)
     if any(each["ok"] is False for each in body["checks"]):
         raise typer.Exit(Exit.FAILED)
 
@@ -180,6 +169,13 @@ def _client(url: str, token_file: Path | None) -> AbstractContextManager[Client]
     return connected(
         url, token_file, interrupted="Interrupted. What was uploaded goes on being processed: media ls shows it."
     )
+
+
+def _print(body: Json, output: Output, table: Callable[[Console, Json], None]) -> None:
+    if output is Output.JSON:
+        print_json(body)
+    else:
+        table(Console(), body)
 
 
 def _report(uploads: list[upload.Upload], output: Output, errors: Console) -> None:

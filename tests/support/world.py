@@ -220,6 +220,32 @@ class World:
         phase = JobPhase.PENDING if waiting else JobPhase.RUNNING
         self.jobs.present[job.name] = (replace(job, phase=phase, waiting=waiting), task)
 
+    async def take(self, step: tuple[Any, ...]) -> None:
+        """Take a step of a random history: (what, of which asset or which running Job, …)."""
+        match step:
+            case ("reconcile", key):
+                await self.reconcile(*key)
+            case ("die", key, writes, after):
+                self.mortal.writes_left, self.mortal.after = writes, after
+                await self.reconcile(*key)
+                self.mortal.writes_left = None
+            case ("restart",):
+                self.restart()
+            case ("end", index, reason):
+                for job, task in self.running(index):
+                    await self.play(job, task, reason)
+            case ("wait", seconds):
+                self.now += timedelta(seconds=seconds)
+            case ("edit", key, changes):
+                await self.edit(*key, **changes)
+            case _:
+                message = f"no such step: {step}"
+                raise AssertionError(message)
+
+    def running(self, index: int) -> list[tuple[Job, Task]]:
+        """Return the one running Job of this index, or none."""
+        return list(self.jobs.running())[index : index + 1]
+
     async def settle(self, known: list[tuple[str, str]], *, rounds: int = 60) -> None:
         """Run everything to its end with pods that succeed; fails when it does not come to rest in bounded rounds."""
         self.mortal.writes_left = None

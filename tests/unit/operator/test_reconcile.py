@@ -3,7 +3,7 @@
 import asyncio
 import tempfile
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -74,38 +74,23 @@ STEPS = st.one_of(
 )
 
 
-async def take(world: World, step: tuple[Any, ...]) -> None:  # noqa: C901, PLR0912 - one case for each kind of step
+async def take(world: World, step: tuple[Any, ...]) -> None:
     match step:
-        case ("reconcile", key):
-            await world.reconcile(*key)
-        case ("die", key, writes, after):
-            world.mortal.writes_left, world.mortal.after = writes, after
-            await world.reconcile(*key)
-            world.mortal.writes_left = None
-        case ("restart",):
-            world.restart()
-        case ("end", index, reason):
-            for job, task in list(world.jobs.running())[index : index + 1]:
-                await world.play(job, task, reason)
         case ("lose", index):
             for name in list(world.jobs.present)[index : index + 1]:
                 world.jobs.forget(name)
-        case ("wait", seconds):
-            world.now += timedelta(seconds=seconds)
-        case ("edit", key, changes):
-            await world.edit(*key, **changes)
         case ("profile", number):
             world.profiles |= {"": PROFILES[number], "web": PROFILES[number]}
         case ("hinder", index, reason):
-            for job, task in list(world.jobs.running())[index : index + 1]:
+            for job, task in world.running(index):
                 world.hinder(job, task, reason)
         case ("reprocess", (namespace, name), value, renditions):
             await world.touch(namespace, name, value, renditions)
         case ("delete", (namespace, name)):
-            try:
+            with suppress(NotFoundError):
                 await world.assets.delete(namespace, name)
-            except NotFoundError:
-                return
+        case _:
+            await world.take(step)
 
 
 def expected_keys(asset: MediaAsset, prefix: str) -> list[str | None]:

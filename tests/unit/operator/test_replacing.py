@@ -182,25 +182,11 @@ class Avatars:
             self.world.now += timedelta(seconds=1)
 
     async def take(self, step: tuple[Any, ...]) -> None:
-        world = self.world
         match step:
-            case ("reconcile", key):
-                await world.reconcile(*key)
-            case ("die", key, writes, after_it):
-                world.mortal.writes_left, world.mortal.after = writes, after_it
-                await world.reconcile(*key)
-                world.mortal.writes_left = None
-            case ("restart",):
-                world.restart()
-            case ("end", index, reason):
-                for job, task in list(world.jobs.running())[index : index + 1]:
-                    await world.play(job, task, reason)
-            case ("wait", seconds):
-                world.now += timedelta(seconds=seconds)
             case ("reprocess", (namespace, name)):
-                await world.touch(namespace, name, str(world.now))
-            case ("edit", key, changes):
-                await world.edit(*key, **changes)
+                await self.world.touch(namespace, name, str(self.world.now))
+            case _:
+                await self.world.take(step)
         await self.check()
 
     async def check(self) -> None:
