@@ -18,7 +18,7 @@ demo: ## Upload a photo, a clip and a sound to a service on this machine, and sh
 
 test: lint ## Check the code and run all tests that need no cluster
 	@$(BIN)/python hack/cluster/tools.py etcd helm kubernetes kwok versitygw >/dev/null
-	$(BIN)/pytest --ignore=tests/e2e $(PYTEST_ARGS)
+	$(BIN)/pytest --ignore=tests/e2e --numprocesses=2 --dist=loadfile $(PYTEST_ARGS)
 
 e2e: ## Build the images, and test them in a real Kubernetes: CLUSTER=local (as root), kind or current
 	@hack/e2e.sh
