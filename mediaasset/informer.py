@@ -6,7 +6,8 @@ half knows no lists.
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from types import MappingProxyType
 from typing import Protocol
 
 import structlog
@@ -46,9 +47,20 @@ class Mirror(Protocol):
 class Informer:
     """Fills a mirror from a path of the API server, for as long as `run` runs."""
 
-    def __init__(self, api: Api, path: str, mirror: Mirror, *, watch_seconds: int = WATCH_SECONDS) -> None:
-        """Take the API, the path of all resources of the kind, and what to keep up to date."""
-        self._api, self._path, self._mirror = api, path, mirror
+    def __init__(
+        self,
+        api: Api,
+        path: str,
+        mirror: Mirror,
+        *,
+        watch_seconds: int = WATCH_SECONDS,
+        selectors: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        """Take the API, the path of all resources of the kind, and what to keep up to date.
+
+        selectors leave out what is not wanted: labelSelector and fieldSelector. What ceases to match is dropped.
+        """
+        self._api, self._path, self._mirror, self._selectors = api, path, mirror, selectors
         self._watch_seconds = watch_seconds
         self._version: str | None = None
         self._synced = asyncio.Event()
@@ -83,9 +95,10 @@ class Informer:
 
     async def _once(self) -> None:
         if self._version is None:
-            self._version = await self._mirror.replace(self._api.pages(self._path))
+            self._version = await self._mirror.replace(self._api.pages(self._path, self._selectors))
             self._synced.set()
-        async with self._api.watch(self._path, self._version, seconds=self._watch_seconds) as events:
+        opened = self._api.watch(self._path, self._version, seconds=self._watch_seconds, selectors=self._selectors)
+        async with opened as events:
             self.silent_since = None
             async for event in events:
                 item = event["object"]

@@ -5,7 +5,6 @@ start two seconds and 130 MB, to turn the JSON that we send and read into object
 """
 
 import asyncio
-import json
 import os
 import re
 import secrets
@@ -14,8 +13,10 @@ from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import yaml
 from aiohttp import ClientError, ClientTimeout, StreamReader
@@ -23,6 +24,7 @@ from kubernetes.aio.client.api_client import ApiClient
 from kubernetes.aio.client.configuration import Configuration
 from kubernetes.aio.client.exceptions import ApiException
 from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
+from pydantic_core import from_json
 
 Json = dict[str, Any]
 #: Told of each request: its verb, as RBAC calls it, the resource with its subresource, the HTTP status or 0 for none.
@@ -153,7 +155,13 @@ class Api:
 
     @asynccontextmanager
     async def watch(
-        self, path: str, version: str, *, seconds: int, grace: float = 10
+        self,
+        path: str,
+        version: str,
+        *,
+        seconds: int,
+        grace: float = 10,
+        selectors: Mapping[str, str] = MappingProxyType({}),
     ) -> AsyncGenerator[AsyncGenerator[Json, None], None]:
         """Open a watch of what happens after this version, which the server ends after so many seconds.
 
@@ -161,6 +169,7 @@ class Api:
         arrives any more, not even the end, raises TimeoutError `grace` seconds after that should have come.
         """
         query = {
+            **selectors,
             "watch": "true",
             "allowWatchBookmarks": "true",
             "resourceVersion": version,
@@ -226,6 +235,8 @@ async def connect(on_request: OnRequest = lambda *_: None) -> Api:
         # Since 3.13 Python refuses the certificates of clusters whose own CA leaves out RFC 5280's key identifiers.
         # Chain, name and time are still verified, which is what every other client of the API server does.
         configuration.disable_strict_ssl_verification = True
+        # Else ~/.netrc, which knows nothing of this server, is looked for and read in a thread with each request.
+        configuration.client_session_kwargs = {"trust_env": _needs_proxy(str(configuration.host))}
         client = ApiClient(configuration)
     except (ConfigException, OSError, ValueError, yaml.YAMLError) as error:
         message = f"no Kubernetes API server is configured: {error}"
@@ -233,6 +244,12 @@ async def connect(on_request: OnRequest = lambda *_: None) -> Api:
     # The server keeps it with each field that we set.
     client.user_agent = "media-operator"
     return Api(client, on_request)
+
+
+def _needs_proxy(server: str) -> bool:
+    """Tell whether the environment names a proxy on the way to a server."""
+    url = urlsplit(server)
+    return url.scheme in getproxies() and not proxy_bypass(url.hostname or "")
 
 
 def _asked(method: str, path: str, query: Mapping[str, str]) -> tuple[str, str]:
@@ -255,7 +272,8 @@ async def _events(lines: StreamReader) -> AsyncGenerator[Json, None]:
 
 def _decoded(status: int, raw: bytes) -> Json:
     try:
-        body = json.loads(raw)
+        # Twice as fast as `json`, which took a seventh of an operator's time.
+        body = from_json(raw)
     except ValueError:
         body = None
     if status >= HTTPStatus.BAD_REQUEST:

@@ -80,14 +80,18 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _serve() -> None:
+    import uvloop
+
     from media_operator.cluster import serve
     from media_operator.settings import ClusterSettings
     from mediaasset.exposition import served
     from mediaasset.s3 import StoreSettings
 
     settings = load(ClusterSettings)
-    with served(settings.metrics_port, "0.0.0.0"):  # noqa: S104 - in a pod, whose network says who may come
-        asyncio.run(serve(settings, load(StoreSettings)))
+    # In a pod, whose network says who may come.
+    metrics = served(settings.metrics_port, "0.0.0.0")  # noqa: S104
+    with metrics, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serve(settings, load(StoreSettings)))
 
 
 def _release() -> None:

@@ -34,6 +34,10 @@ class Admission:
         # What runs, by the name of its Job, and until when that is to be believed.
         self.active: dict[str, Running] = {}
         self._expires = 0.0
+        # What is just being created, which a list may not know of yet.
+        self._starting: dict[str, Running] = {}
+        # What ended since the last list was asked for, which may not know of it.
+        self._over = set[str]()
 
     async def start(self, key: Key, start: StartJob, since: datetime | None = None) -> bool:
         """Start a Job if it is its asset's turn, else let the asset wait; tell whether it was started.
@@ -45,24 +49,34 @@ class Admission:
         queue = start.task.queue
         async with self._lock:
             self.line.add(Waiting(namespace=namespace, name=name, since=since or self._now(), queue=queue))
-            if all(waiting.key != key for waiting in await self._admitted()):
+            admitted = await self._admitted()
+            if all(waiting.key != key for waiting in admitted):
+                # Where the end of a Job was not heard of, a list has just shown it, and it is the turn of others.
+                self._wake_all(admitted)
                 return False
             self.line.remove(key)
-            try:
-                await self._jobs.create(start.name, start.task)
-            except BaseException:
-                self._wake_all(await self._admitted())
-                raise
-            self.active[start.name] = queue, namespace
-            return True
+            self.active[start.name] = self._starting[start.name] = queue, namespace
+        try:
+            await self._jobs.create(start.name, start.task)
+        except BaseException:
+            # It may be there all the same: who comes next counts anew.
+            self.active.pop(start.name, None)
+            self._expires = 0.0
+            self._wake_known()
+            raise
+        finally:
+            del self._starting[start.name]
+        return True
 
-    async def ended(self, names: Iterable[str]) -> None:
-        """Take note of Jobs that are over; the next assets are woken, also when a list has shown it before."""
-        over = list(names)
-        for name in over:
+    def ended(self, names: Iterable[str]) -> None:
+        """Take note of Jobs that say they are over, or are gone: only then are their places free.
+
+        The next assets are woken, also when a list has shown it before.
+        """
+        for name in names:
             self.active.pop(name, None)
-        if over:
-            await self.wake_next()
+            self._over.add(name)
+            self._wake_known()
 
     async def waits(self, key: Key) -> bool:
         """Tell whether an asset is in line, and it is not its turn."""
@@ -89,12 +103,20 @@ class Admission:
             admitted = await self._admitted()
         self._wake_all(admitted)
 
+    def _wake_known(self) -> None:
+        # Who is woken in vain goes back to where he was.
+        self._wake_all(self.line.admitted(self.active.values(), self._caps))
+
     def _wake_all(self, admitted: Iterable[Waiting]) -> None:
         for waiting in admitted:
             self._wake(*waiting.key)
 
     async def _admitted(self) -> tuple[Waiting, ...]:
         if time.monotonic() >= self._expires:
-            self.active = {job.name: (job.queue, job.namespace) for job in await self._jobs.active()}
+            self._over.clear()
+            before = dict(self._starting)
+            listed = {job.name: (job.queue, job.namespace) for job in await self._jobs.active()}
+            running = before | listed | self._starting
+            self.active = {name: of for name, of in running.items() if name not in self._over}
             self._expires = time.monotonic() + self._fresh_seconds
         return self.line.admitted(self.active.values(), self._caps)

@@ -4,7 +4,6 @@ import asyncio
 import random
 import signal
 import time
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import kopf
 import structlog
 import yaml
 
-from media_operator import gauges, handlers, metrics, schedule
+from media_operator import gauges, handlers, jobswatch, metrics, schedule
 from media_operator.clustersweep import in_child
 from media_operator.followers import Followers
 from media_operator.gauges import JobsSeen
@@ -26,7 +25,7 @@ from media_operator.sweepsettings import SweepSettings
 from media_operator.watched import Watched
 from mediaasset.assets import AssetsError, Key
 from mediaasset.environment import load
-from mediaasset.kube import Api, connect, translated
+from mediaasset.kube import Api, Json, connect, translated
 from mediaasset.kubeassets import KubernetesAssets
 from mediaasset.names import ASSET_PLURAL, GROUP, PROFILE_PLURAL, VERSION
 from mediaasset.s3 import StoreSettings, open_store
@@ -82,11 +81,13 @@ async def serve(settings: ClusterSettings, bucket: StoreSettings) -> None:
                 loop.wake(*key, Urgency.SOON if queue is Queue.INTERACTIVE else Urgency.LATER)
 
         watched = Watched(time.monotonic)
-        counted = JobsSeen(settings.job_ttl_seconds)
+        counted = JobsSeen()
 
-        def seen(body: Mapping[str, Any], is_gone: bool) -> None:  # noqa: FBT001 - a callback
+        def seen(body: Json, is_gone: bool) -> None:  # noqa: FBT001 - a callback
             jobs.seen(body, is_gone)
             counted.seen(body, is_gone)
+
+        watches = jobswatch.informers(api, settings.work_namespace, reconciler, seen, settings.namespaces)
 
         loop = Loop(
             reconciler.reconcile,
@@ -102,7 +103,6 @@ async def serve(settings: ClusterSettings, bucket: StoreSettings) -> None:
             gauges.follow(loop, reconciler.line, watched, counted),
             schedule.daily(sweeping, lambda: in_child(deletes=sweeping.sweep_deletes)),
             _watching(
-                "assets",
                 stopping,
                 handlers.assets_registry(changed, watched, Followers(loop.wake), settings),
                 settings=handlers.kopf_settings(),
@@ -112,15 +112,7 @@ async def serve(settings: ClusterSettings, bucket: StoreSettings) -> None:
                 standalone=True,
                 identity=identity,
             ),
-            _watching(
-                "Jobs",
-                stopping,
-                handlers.jobs_registry(urgent, seen, settings.namespaces),
-                settings=handlers.jobs_settings(),
-                namespaces=[settings.work_namespace],
-                standalone=True,
-                identity=identity,
-            ),
+            *(watch.run() for watch in watches),
         )
     finally:
         await api.close()
@@ -147,7 +139,7 @@ class _All(frozenset[Any]):
         return True
 
 
-async def _watching(what: str, stopping: asyncio.Event, registry: kopf.OperatorRegistry, **options: Any) -> None:
+async def _watching(stopping: asyncio.Event, registry: kopf.OperatorRegistry, **options: Any) -> None:
     """Run a Kopf operator until it is cancelled, and another one when it gives up.
 
     It does so at whatever else than 410 the API server says on a watch, be it that its store elects a leader, and when
@@ -161,7 +153,7 @@ async def _watching(what: str, stopping: asyncio.Event, registry: kopf.OperatorR
             # It would take every other task of the process for one that it had left, and wait for it or cancel it.
             await kopf.run_tasks(tasks, ignored=_All())
         except Exception as error:  # noqa: BLE001 - a watch that ends for whatever reason must be followed by another
-            _LOG.warning("A watch gave up and begins anew.", what=what, error=str(error) or type(error).__name__)
+            _LOG.warning("A watch gave up and begins anew.", error=str(error) or type(error).__name__)
         await asyncio.sleep(_WATCH_PAUSE * random.uniform(0.5, 1.5))  # noqa: S311 - jitter is no secret
 
 

@@ -20,15 +20,12 @@ _SECONDS = 5.0
 
 
 class JobsSeen:
-    """The Jobs that the watch told of, by phase; one that succeeded is not told of any more.
+    """The Jobs that the watch told of, by phase; one that succeeded is not told of any more."""
 
-    After a gap of the watch the end of some may never be told: one without news for so long is not counted any more.
-    """
-
-    def __init__(self, keep_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
-        """Take how long a Job that is over stays, in seconds, and a clock that counts them."""
-        self._keep_seconds, self._clock = keep_seconds, clock
-        self._jobs: dict[str, tuple[JobPhase, float]] = {}
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """Take a clock that counts seconds."""
+        self._clock = clock
+        self._jobs: dict[str, JobPhase] = {}
         self._last = clock()
 
     def seen(self, body: Mapping[str, Any], is_gone: bool = False) -> None:  # noqa: FBT001, FBT002 - a callback
@@ -39,7 +36,7 @@ class JobsSeen:
         if job is None or is_gone or job.phase is JobPhase.SUCCEEDED:
             self._jobs.pop(body["metadata"]["name"], None)
         else:
-            self._jobs[job.name] = job.phase, self._last
+            self._jobs[job.name] = job.phase
 
     def silent_seconds(self) -> float:
         """Return how long ago the last event came."""
@@ -47,9 +44,7 @@ class JobsSeen:
 
     def phases(self) -> Mapping[JobPhase, int]:
         """Return how many there are in each phase."""
-        now = self._clock()
-        self._jobs = {name: job for name, job in self._jobs.items() if now - job[1] <= self._keep_seconds}
-        return Counter(phase for phase, _ in self._jobs.values())
+        return Counter(self._jobs.values())
 
 
 async def follow(loop: Loop, line: Line, watched: Watched | None = None, jobs: JobsSeen | None = None) -> None:

@@ -1,25 +1,22 @@
 """The wiring to Kopf: what happens in the cluster wakes the loop, which reconciles.
 
-Only `on.event` handlers: Kopf then writes nothing into the objects, and each event is merely a reason to look. Assets
-and Jobs have an operator each, in one process, for they are watched in different namespaces and with other rights.
+Only `on.event` handlers: Kopf then writes nothing into the objects, and each event is merely a reason to look.
 """
 
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import kopf
 
 from media_operator.followers import Followers
-from media_operator.loop import Wake
-from media_operator.manifest import asset_of, finished, hindrance_of, is_over
 from media_operator.plan import is_settled
 from media_operator.settings import Settings
 from media_operator.watched import Watched
 from mediaasset.assets import Key
 from mediaasset.kube import server_in_cluster
-from mediaasset.names import ASSET_PLURAL, GROUP, MANAGER, MANAGER_LABEL, PROFILE_PLURAL, VERSION
+from mediaasset.names import ASSET_PLURAL, GROUP, PROFILE_PLURAL, VERSION
 from mediaasset.spec import MediaAsset, MediaProfile
 from mediaasset.task import Queue
 
@@ -36,7 +33,7 @@ def assets_registry(
 
     `changed` is told of each asset that is not finished or gone: of its version, and the queue that it is in.
     """
-    registry = _registry()
+    registry = kopf.OperatorRegistry()
 
     @kopf.on.event(GROUP, VERSION, ASSET_PLURAL, registry=registry)
     async def asset(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 - Kopf's name
@@ -66,44 +63,6 @@ def assets_registry(
             message = f"the watch has not shown {len(overdue)} assets that exist, such as {'/'.join(overdue[0])}"
             raise kopf.PermanentError(message)
         return "alive"
-
-    return registry
-
-
-def jobs_registry(
-    wake: Wake, seen: Callable[[kopf.Body, bool], None], namespaces: Sequence[str] = ()
-) -> kopf.OperatorRegistry:
-    """Return the handlers for Jobs and their pods: the end of a pod is seen first, that of the Job is certain.
-
-    Those that work for assets in other than these namespaces are another operator's; without any, all are ours.
-    `seen` is told of each of our Jobs, and whether it is gone.
-    """
-    registry = _registry()
-
-    def ours(body: kopf.Body) -> Key | None:
-        asset = asset_of(body)
-        return asset if asset and (not namespaces or asset[0] in namespaces) else None
-
-    @kopf.on.event("batch", "v1", "jobs", registry=registry)
-    async def job(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 - Kopf's name
-        asset, is_gone = ours(body), type == _DELETED
-        if asset:
-            seen(body, is_gone)
-            if is_gone or finished(body):
-                wake(*asset)
-
-    @kopf.on.event("", "v1", "pods", registry=registry)
-    async def pod(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 - Kopf's name
-        asset = ours(body)
-        # Those that succeed leave what is watched.
-        if asset and (type == _DELETED or is_over(body) or hindrance_of(body)):
-            wake(*asset)
-
-    return registry
-
-
-def _registry() -> kopf.OperatorRegistry:
-    registry = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=registry)
     async def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
@@ -155,20 +114,6 @@ class _NoDiffs(kopf.AnnotationsDiffBaseStorage):
     def build(self, **_: Any) -> kopf.BodyEssence:
         """Return the same for all."""
         return kopf.BodyEssence({})
-
-
-def jobs_settings() -> kopf.OperatorSettings:
-    """Return the same for Jobs and pods: only those that are ours, and have not succeeded, come over the wire.
-
-    One that succeeds is told of as if it were deleted, and the thousands that did so before are not read at a start.
-    """
-    settings = kopf_settings()
-    selector = f"{MANAGER_LABEL}={MANAGER}"
-    settings.watching.label_selectors["batch", "v1", "jobs"] = selector
-    settings.watching.field_selectors["batch", "v1", "jobs"] = "status.successful=0"
-    settings.watching.label_selectors["", "v1", "pods"] = selector
-    settings.watching.field_selectors["", "v1", "pods"] = "status.phase!=Succeeded"
-    return settings
 
 
 def _parsed(model: type[M], body: kopf.Body) -> M | None:

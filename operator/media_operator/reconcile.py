@@ -62,11 +62,14 @@ class Reconciler:
             per_namespace=settings.max_active_jobs_per_namespace,
             reserved=settings.interactive_reserved_jobs,
         )
+        self._wake = wake
         self._admission = Admission(jobs, caps, wake, now, fresh_seconds=fresh_seconds)
         # The assets in line, as of which version.
         self._in_line: dict[Key, str] = {}
         # The versions that are our own doing, until a watch tells of them.
         self._written: dict[Key, str] = {}
+        # The Jobs of assets that are finished already: their end is news for those only who wait for a place.
+        self._ending: dict[Key, str] = {}
 
     @property
     def line(self) -> Line:
@@ -78,6 +81,7 @@ class Reconciler:
 
         Raises what the ports raise (AssetsError, JobsError, MediaError): nothing is lost then, call again later.
         """
+        self._ending.pop((namespace, name), None)
         try:
             asset = await self._assets.get(namespace, name)
         except NotFoundError:
@@ -87,13 +91,13 @@ class Reconciler:
             return None
         if await self._waits(asset):
             return None
-        if is_settled(asset, self._settings, self._now()) and not asset.awaits_profile:
-            # Its Job says that it is over a second or two after its Result made the asset Ready.
-            await self._admission.ended([asset.status.job_name or ""])
+        if self._is_done(asset):
+            # Perhaps its Job is over, a second or two after the Result that finished it.
+            await self._admission.wake_next()
             return None
         try:
-            decided = plan(asset, await self._observe(asset), self._now(), self._settings)
-            return await self._carry_out(asset, decided)
+            observed = await self._observe(asset)
+            return await self._carry_out(asset, plan(asset, observed, self._now(), self._settings), observed)
         except ConflictError:
             return 0.0
         except NotFoundError:
@@ -103,9 +107,23 @@ class Reconciler:
             self._admission.leave(asset.key)
             raise
 
+    def job_ended(self, key: Key, job_name: str) -> None:
+        """Take note that a Job of an asset says that it is over, or is gone."""
+        self._admission.ended([job_name])
+        self.pod_changed(key, job_name)
+        self._ending.pop(key, None)
+
+    def pod_changed(self, key: Key, job_name: str) -> None:
+        """Have an asset looked at because of one of its pods, unless it is finished already."""
+        if self._ending.get(key) != job_name:
+            self._wake(*key)
+
     def wrote(self, key: Key, version: str) -> bool:
         """Tell whether an asset became this version by our last write, after which there is nothing more to do."""
         return self._written.pop(key, None) == version
+
+    def _is_done(self, asset: MediaAsset) -> bool:
+        return is_settled(asset, self._settings, self._now()) and not asset.awaits_profile
 
     async def _waits(self, asset: MediaAsset) -> bool:
         """Tell whether it is in line, unchanged, and not yet let in: of thousands in line nothing else is read."""
@@ -119,7 +137,7 @@ class Reconciler:
         # Jobs before their results: a Job that is seen to have succeeded has written its Result before.
         uid = asset.metadata.uid
         jobs = await self._jobs.of_asset(uid, None if asset.deleted_at else asset.status.job_name or "")
-        await self._admission.ended(job.name for job in jobs if not job.is_active)
+        self._admission.ended(job.name for job in jobs if not job.is_active)
         if asset.deleted_at is not None:
             # All else is as good as gone, and a store that does not answer must not be in the way of saying so.
             return Observed(profile=None, jobs=jobs)
@@ -143,7 +161,7 @@ class Reconciler:
         except NotFoundError:
             return None
 
-    async def _carry_out(self, asset: MediaAsset, decided: Plan) -> float | None:
+    async def _carry_out(self, asset: MediaAsset, decided: Plan, observed: Observed) -> float | None:
         decided = await self._act(asset, decided) if asset.deleted_at is None else await self._delete(asset, decided)
         if decided.start is None:
             self._admission.leave(asset.key)
@@ -152,6 +170,8 @@ class Reconciler:
         asset = await self._tell(asset, decided)
         if asset.key in self._admission.line:
             self._in_line[asset.key] = asset.metadata.resource_version
+        if asset.status.job_name in {job.name for job in observed.jobs if job.is_active} and self._is_done(asset):
+            self._ending[asset.key] = asset.status.job_name
         return decided.requeue_seconds
 
     async def _tell(self, asset: MediaAsset, decided: Plan) -> MediaAsset:

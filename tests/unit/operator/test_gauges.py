@@ -38,7 +38,7 @@ def over(kind: str) -> dict[str, Any]:
 
 def test_jobs_are_counted_by_phase() -> None:
     clock = Clock()
-    jobs = JobsSeen(60, clock)
+    jobs = JobsSeen(clock)
     jobs.seen(job("a", ready=0))
     jobs.seen(job("b", ready=1))
     jobs.seen(job("c", ready=1))
@@ -53,15 +53,13 @@ def test_jobs_are_counted_by_phase() -> None:
     assert jobs.phases() == {JobPhase.RUNNING: 1, JobPhase.FAILED: 1}
 
 
-def test_a_job_whose_end_was_never_told_is_forgotten() -> None:
+def test_age_of_the_last_word_is_known() -> None:
     clock = Clock()
-    jobs = JobsSeen(60, clock)
+    jobs = JobsSeen(clock)
     jobs.seen(job("a", ready=1))
-    clock.now = 50
-    jobs.seen(job("b", ready=1))
-    assert (jobs.silent_seconds(), jobs.phases()) == (0, {JobPhase.RUNNING: 2})
-    clock.now = 61
-    assert (jobs.silent_seconds(), jobs.phases()) == (11, {JobPhase.RUNNING: 1})
+    assert jobs.silent_seconds() == 0
+    clock.now = 11
+    assert jobs.silent_seconds() == 11
 
 
 async def test_loop_says_how_many_wait_and_for_how_long() -> None:

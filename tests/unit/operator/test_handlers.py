@@ -18,13 +18,10 @@ def test_own_marks_of_kopf_lie_under_another_prefix_than_ours() -> None:
 
 
 def test_nothing_makes_kopf_write_into_the_objects() -> None:
-    for registry in (
-        handlers.assets_registry(lambda *_: None, Watched(lambda: 0.0), Followers(lambda *_: None), SETTINGS),
-        handlers.jobs_registry(lambda *_: None, lambda *_: None),
-    ):
-        assert not list(registry._changing.get_all_handlers())
-        assert not list(registry._spawning.get_all_handlers())
-        assert list(registry._watching.get_all_handlers())
+    registry = handlers.assets_registry(lambda *_: None, Watched(lambda: 0.0), Followers(lambda *_: None), SETTINGS)
+    assert not list(registry._changing.get_all_handlers())
+    assert not list(registry._spawning.get_all_handlers())
+    assert list(registry._watching.get_all_handlers())
     assert not handlers.kopf_settings().posting.enabled
 
 

@@ -131,3 +131,46 @@ async def test_asset_that_changes_its_queue_is_let_in_by_the_other(world: World)
     await end_one(world)
     # It has waited longer.
     assert world.woken == [("shop", "bulk")]
+
+
+async def test_result_makes_an_asset_ready_and_frees_no_place_before_its_job_says_that_it_is_over(world: World) -> None:
+    await come(world, "a")
+    job, task = next(pair for pair in world.jobs.running() if pair[1].name == "first0")
+    await world.play(job, task, None)
+    # The Result is there; of the Job nobody knows yet that it succeeded.
+    ended, world.jobs.present[job.name] = world.jobs.present[job.name], (job, task)
+    for reborn in (False, True):
+        if reborn:
+            world.restart()
+        world.woken.clear()
+        await world.reconcile("shop", "first0")
+        assert await reason_of(world, "first0") is Reason.READY
+        assert world.woken == []
+        await world.reconcile("shop", "a")
+        assert await reason_of(world, "a") is Reason.QUEUED
+    world.jobs.present[job.name] = ended
+    world.operator.job_ended(("shop", "first0"), job.name)
+    assert ("shop", "a") in world.woken
+    await world.reconcile("shop", "a")
+    assert await reason_of(world, "a") is Reason.TRANSCODING
+    assert len(list(world.jobs.running())) == CAP
+
+
+async def test_end_of_the_job_of_a_finished_asset_is_no_reason_to_read_it(world: World) -> None:
+    await come(world, "a")
+    job, task = next(pair for pair in world.jobs.running() if pair[1].name == "first0")
+    await world.play(job, task, None)
+    ended, world.jobs.present[job.name] = world.jobs.present[job.name], (job, task)
+    world.woken.clear()
+    # Its pod is seen to end, then the Job.
+    world.operator.pod_changed(("shop", "first0"), job.name)
+    assert world.woken == [("shop", "first0")]
+    await world.reconcile("shop", "first0")
+    world.jobs.present[job.name] = ended
+    world.woken.clear()
+    world.operator.pod_changed(("shop", "first0"), job.name)
+    world.operator.job_ended(("shop", "first0"), job.name)
+    assert world.woken == [("shop", "a")]
+    # Of another Job it is.
+    world.operator.job_ended(("shop", "first0"), "another")
+    assert ("shop", "first0") in world.woken
