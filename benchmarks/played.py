@@ -49,6 +49,9 @@ class JobsSeen:
         self.bare: set[str] = set()
         self.active: set[str] = set()
         self.most_active = 0
+        #: When each of the assets' Jobs said that it was over, and how long it took from its creation until then.
+        self.over: dict[str, float] = {}
+        self.seconds: dict[str, float] = {}
 
     async def replace(self, pages: AsyncIterator[Json]) -> str:
         """Take a whole list."""
@@ -66,6 +69,8 @@ class JobsSeen:
             self._play(item)
         if is_over:
             self.active.discard(name)
+            self.over.setdefault(name, time.monotonic())
+            self.seconds.setdefault(name, self.over[name] - self.begun[key][name])
         else:
             self.active.add(name)
             self.most_active = max(self.most_active, len(self.active))
@@ -167,8 +172,12 @@ class Bench:
         """Wait until these assets are Ready."""
         await reached(lambda: all(key in self.assets.ready for key in wanted), self._say(wanted))
 
+    def ready(self, wanted: list[Key]) -> int:
+        """Return how many of these assets are Ready."""
+        return sum(key in self.assets.ready for key in wanted)
+
     def _say(self, wanted: list[Key]) -> Callable[[], str]:
-        return lambda: f"{sum(key in self.assets.ready for key in wanted)} of {len(wanted)} are Ready"
+        return lambda: f"{self.ready(wanted)} of {len(wanted)} are Ready"
 
     def memory(self) -> float:
         """Return the resident memory of the operator in MiB."""
