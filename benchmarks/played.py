@@ -51,6 +51,8 @@ class JobsSeen:
         self.most_active = 0
         #: When each of the assets' Jobs said that it was over, and how long it took from its creation until then.
         self.over: dict[str, float] = {}
+        #: When its status was written, all in all.
+        self.updates: dict[str, list[float]] = defaultdict(list)
         self.seconds: dict[str, float] = {}
 
     async def replace(self, pages: AsyncIterator[Json]) -> str:
@@ -67,6 +69,8 @@ class JobsSeen:
         if name not in self.begun[key]:
             self.begun[key][name] = time.monotonic()
             self._play(item)
+        else:
+            self.updates[name].append(time.monotonic())
         if is_over:
             self.active.discard(name)
             self.over.setdefault(name, time.monotonic())

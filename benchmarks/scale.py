@@ -89,6 +89,13 @@ def behind(bench: Bench, wanted: list[Key]) -> float:
     return max(lags[len(lags) // 20 :])
 
 
+def late(bench: Bench, wanted: list[Key]) -> float:
+    """Return the writes per asset that Kubernetes makes for its Job once it is Ready: statuses, and one Event."""
+    jobs = [(name, bench.assets.ready[key]) for key in wanted for name in bench.jobs.begun[key]]
+    statuses = sum(moment > ready for name, ready in jobs for moment in bench.jobs.updates[name])
+    return (statuses + sum(bench.jobs.over[name] > ready for name, ready in jobs)) / len(wanted)
+
+
 class Table:
     """The figures and their aims. What is counted has to be met; a time may be that of a busy machine."""
 
@@ -127,10 +134,13 @@ async def growth(table: Table, bench: Bench, given: argparse.Namespace, template
     table.row(
         f"  seconds for each, against a bare Job ({1 / floor:.1f} a second)", f"{each / floor:.2f} x", "<= 1.20 x"
     )
+    await reached(lambda: not bench.jobs.active, lambda: f"{len(bench.jobs.active)} Jobs run")
     await bench.quiet()
     table.row("  Ready assets behind complete Jobs, at worst", f"{100 * max(behind(bench, many), 0):.0f} %", "<= 20 %")
     table.row("  CPU time of the operator for each", f"{1000 * (bench.cpu() - began) / len(many):.0f} ms", "<= 20 ms")
-    writes(table, per_asset(bench.writes() - before, len(many)), per_asset(floor_writes, given.bare))
+    made = per_asset(bench.writes() - before, len(many))
+    writes(table, made, per_asset(floor_writes, given.bare))
+    table.row("  of those until it is Ready", f"{sum(made.values()) - late(bench, many):.1f}", "<= 10")
     table.row(f"memory at {len(bench.assets.ready)} finished assets", f"{bench.memory():.0f} MiB", "< 150 MiB")
     return first
 
@@ -139,7 +149,7 @@ def writes(table: Table, made: dict[str, float], floor: dict[str, float]) -> Non
     """Tell the writes for an asset from those that Kubernetes makes for any Job, with which each of us begins."""
     ours = {name: number - (floor.get(name, 0) if name != "POST jobs" else 0) for name, number in made.items()}
     said = ", ".join(f"{name} {number:.1f}" for name, number in ours.items() if number > _NOISE)
-    table.row(f"API writes per asset, Events counted ({said})", f"{sum(ours.values()):.1f}", "<= 10")
+    table.row(f"API writes per asset, Events counted ({said})", f"{sum(ours.values()):.1f}")
     said = ", ".join(f"{name} {number:.1f}" for name, number in floor.items() if name != "POST jobs")
     table.row(f"  with those of Kubernetes for its Job ({said})", f"{sum(made.values()):.1f}")
 

@@ -1,5 +1,6 @@
 """A few requests to an API server as its administrator, one after the other: what a test does beside the operator."""
 
+import json
 from collections.abc import Container
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,12 @@ class KubeClient:
         """Return an object, None when there is none."""
         found = self.call("GET", path, accepted={404})
         return None if found.get("code") == 404 else found
+
+    def history(self, path: str, since: str) -> list[Json]:
+        """Return what a watch tells of all that happened after a version, until now."""
+        answer = self._client.get(path, params={"watch": "true", "resourceVersion": since, "timeoutSeconds": "1"})
+        assert answer.is_success, answer.text
+        return [json.loads(line) for line in answer.text.splitlines()]
 
     def list(self, path: str, selector: str = "") -> list[Json]:
         """Return objects, none where there is no such kind."""
