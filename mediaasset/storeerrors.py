@@ -4,6 +4,8 @@ The transcoder imports this at each start, so it needs no event loop, as mediaas
 """
 
 import os
+import re
+from http import HTTPStatus
 from pathlib import Path
 
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
@@ -20,6 +22,11 @@ _BAD_CREDENTIALS = (
 )
 
 
+#: What obstore says of an answer for which it has no exception of its own, as it has none for any answer to a list.
+_STATUS = re.compile(r"non-2xx status code: (\d{3})")
+_REFUSALS = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+
+
 def is_about_credentials(error: Exception) -> bool:
     """Tell whether a refusal would meet every request, whatever the object."""
     return isinstance(error, UnauthenticatedError) or any(f"<Code>{code}<" in str(error) for code in _BAD_CREDENTIALS)
@@ -30,8 +37,12 @@ def store_error(error: BaseError | OSError) -> MediaError:
     text = str(error)
     if "No space left" in text or "StorageFull" in text or "os error 28" in text:
         return MediaError(Reason.DISK_FULL, "The object store has no room left.")
-    if isinstance(error, (PermissionDeniedError, UnauthenticatedError, PermissionError)):
+    status = _STATUS.search(text)
+    is_refused = isinstance(error, (PermissionDeniedError, UnauthenticatedError, PermissionError))
+    if is_refused or (status and int(status[1]) in _REFUSALS):
         return MediaError(Reason.STORE_FORBIDDEN)
+    if "<Code>NoSuchBucket<" in text:
+        return MediaError(Reason.STORE_UNAVAILABLE, "There is no such bucket.")
     return MediaError(Reason.STORE_UNAVAILABLE)
 
 

@@ -15,10 +15,14 @@ from media_operator.leaving import removal
 from media_operator.observe import Observed
 from media_operator.report import Conditions, with_urls
 from media_operator.settings import Settings
-from mediaasset.reasons import TABLE, Reason
+from mediaasset.assets import Event
+from mediaasset.reasons import TABLE, MediaError, Reason
 from mediaasset.spec import MediaAsset
 from mediaasset.status import ConditionType
 from mediaasset.task import RenditionState
+
+#: What is said of an asset until its attempt ends: any other reason is worth more than that the store is away.
+_ON_ITS_WAY = {Reason.PENDING, Reason.QUEUED, Reason.TRANSCODING, Reason.STORE_UNAVAILABLE, Reason.STORE_FORBIDDEN}
 
 
 def is_settled(asset: MediaAsset, settings: Settings, now: datetime) -> bool:
@@ -53,6 +57,16 @@ def queued(asset: MediaAsset, now: datetime, before: int) -> Plan:
     text = f"{before} came before it in the queue {asset.spec.queue}. {TABLE[Reason.QUEUED].text}"
     waiting = Conditions(asset, now).unready(Reason.QUEUED, text)
     return Plan(status=asset.status.with_conditions(waiting, absent=[ConditionType.STALLED]))
+
+
+def hindered(asset: MediaAsset, error: MediaError, now: datetime) -> Plan:
+    """Return the Plan of an asset on its way of which the store lets nothing be seen: nothing but to say so, once."""
+    ready = asset.status.condition(ConditionType.READY)
+    is_told = ready is not None and (ready.status == "True" or ready.reason not in _ON_ITS_WAY - {error.reason})
+    if asset.deleted_at is not None or is_told:
+        return Plan(status=asset.status)
+    status = asset.status.with_conditions(Conditions(asset, now).unready(error.reason, error.message))
+    return Plan(status=status, events=(Event(error.reason, error.message, warning=True),))
 
 
 def waits_since(asset: MediaAsset) -> datetime | None:

@@ -23,7 +23,7 @@ from media_operator.admit import Caps, Line
 from media_operator.deleting import failing, is_overdue, left_behind
 from media_operator.loop import Wake
 from media_operator.observe import MAX_DOCUMENT_BYTES, Observed, observe, siblings_of
-from media_operator.plan import is_settled, plan, queued, waits_since, without
+from media_operator.plan import hindered, is_settled, plan, queued, waits_since, without
 from media_operator.settings import Settings
 from mediaasset import keys
 from mediaasset.assets import Assets, ConflictError, Key, NotFoundError
@@ -70,6 +70,8 @@ class Reconciler:
         self._written: dict[Key, str] = {}
         # The Jobs of assets that are finished already: their end is news for those only who wait for a place.
         self._ending: dict[Key, str] = {}
+        # Since when the store does not let an asset be looked at.
+        self._hindered: dict[Key, datetime] = {}
 
     @property
     def line(self) -> Line:
@@ -87,6 +89,7 @@ class Reconciler:
         except NotFoundError:
             self._in_line.pop((namespace, name), None)
             self._written.pop((namespace, name), None)
+            self._hindered.pop((namespace, name), None)
             await self._admission.gone((namespace, name))
             return None
         if await self._waits(asset):
@@ -97,15 +100,19 @@ class Reconciler:
             return None
         try:
             observed = await self._observe(asset)
-            return await self._carry_out(asset, plan(asset, observed, self._now(), self._settings), observed)
+            again = await self._carry_out(asset, plan(asset, observed, self._now(), self._settings), observed)
         except ConflictError:
             return 0.0
         except NotFoundError:
             return None
-        except Exception:
+        except Exception as error:
             # It queues again behind the others, which must not wait for an asset that cannot be started.
             self._admission.leave(asset.key)
+            if isinstance(error, MediaError):
+                await self._complain(asset, error)
             raise
+        self._hindered.pop(asset.key, None)
+        return again
 
     def job_ended(self, key: Key, job_name: str) -> None:
         """Take note that a Job of an asset says that it is over, or is gone."""
@@ -183,6 +190,14 @@ class Reconciler:
             metrics.EVENTS.labels(event.reason).inc()
             await self._assets.emit(asset, event)
         return asset
+
+    async def _complain(self, asset: MediaAsset, error: MediaError) -> None:
+        """Show that the store does not let an asset be looked at, once that takes longer than it may."""
+        since = self._hindered.setdefault(asset.key, self._now())
+        if (self._now() - since).total_seconds() >= self._settings.start_patience_seconds:
+            # What was written before the error made it another version: the next time, then.
+            with suppress(ConflictError, NotFoundError):
+                await self._tell(asset, hindered(asset, error, self._now()))
 
     async def _delete(self, asset: MediaAsset, decided: Plan) -> Plan:
         """Carry out a deletion and let the asset go, or say which step fails.

@@ -105,8 +105,20 @@ async def test_refusal_and_silence_have_their_reasons(
 ) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     assert await reason_of(open_store(StoreSettings())) is Reason.STORE_FORBIDDEN
+    # A list says it in other words than all else does.
+    with pytest.raises(MediaError) as refused:
+        await anext(open_store(StoreSettings()).list("uploads/"))
+    assert refused.value.reason is Reason.STORE_FORBIDDEN
     monkeypatch.setenv("AWS_ENDPOINT", "http://127.0.0.1:9")
     assert await reason_of(open_store(StoreSettings())) is Reason.STORE_UNAVAILABLE
+
+
+@pytest.mark.usefixtures("server", "bucket")
+async def test_a_bucket_that_is_not_there_is_said_to_be_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MEDIA_STORE_URL", "s3://elsewhere/root")
+    with pytest.raises(MediaError, match="no such bucket") as missing:
+        await anext(open_store(StoreSettings()).list("uploads/"))
+    assert missing.value.reason is Reason.STORE_UNAVAILABLE
 
 
 @pytest.mark.parametrize("url", ["", "media", "file:///media", "s3://", "s3:///x", "s3://Media", "s3://media/a?b"])

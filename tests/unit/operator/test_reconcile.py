@@ -18,11 +18,12 @@ from media_standalone.database import Database
 from mediaasset.assets import NotFoundError
 from mediaasset.jobs import NameTakenError
 from mediaasset.media import Kind
-from mediaasset.reasons import Reason
+from mediaasset.reasons import MediaError, Reason
 from mediaasset.spec import MediaAsset, MediaProfile, ProfileUpdatePolicy, Rendition, digest
-from mediaasset.status import ConditionType
+from mediaasset.status import ConditionType, Status
 from mediaasset.task import Rendition as TaskRendition
 from mediaasset.task import Task
+from planning import conditions
 from world import SETTINGS, World, rendered
 
 NAMES = [("shop", "a1"), ("shop", "a2"), ("blog", "b1")]
@@ -308,3 +309,31 @@ async def test_an_asset_that_cannot_be_started_holds_up_no_other(world: World, m
             await world.reconcile("shop", name)
     await world.reconcile("shop", "good")
     assert [task.name for _, task in world.jobs.running()] == ["good"]
+
+
+async def test_a_store_that_does_not_answer_is_said_after_a_while_and_only_of_what_is_on_its_way(world: World) -> None:
+    for name in ("ready", "new"):
+        await world.add(make_asset(name=name))
+    await world.settle([("shop", "ready")])
+    before = await world.assets.get("shop", "ready")
+    await world.edit("shop", "ready", visibility="Private")
+    world.broken.add("work/")
+
+    async def fail() -> None:
+        for name in ("ready", "new"):
+            with pytest.raises(MediaError):
+                await world.reconcile("shop", name)
+
+    await fail()
+    assert (await world.assets.get("shop", "new")).status == Status()
+    world.now += timedelta(seconds=SETTINGS.start_patience_seconds)
+    await fail()
+    told = (await world.assets.get("shop", "new")).status
+    assert conditions(told)["Ready"] == ("False", "StoreUnavailable")
+    await fail()
+    assert (await world.assets.get("shop", "new")).status == told
+    assert (await world.assets.get("shop", "ready")).status == before.status
+    world.broken.clear()
+    await world.settle([("shop", "ready"), ("shop", "new")])
+    for name in ("ready", "new"):
+        assert (await world.assets.get("shop", name)).status.is_true(ConditionType.READY)
