@@ -50,10 +50,15 @@ def _wait(case: Case, job: Job) -> Plan:
         again = patience - (case.now - hindrance.since).total_seconds()
         if again <= 0:
             reason, again = hindrance.reason, HINDERED_RECHECK_SECONDS
-            text = f"{hindrance.message.rstrip('. ')}. {TABLE[reason].text}"
+            text = TABLE[reason].text
+            if hindrance.message:
+                text = f"{hindrance.message.rstrip('. ')}. {text}"
             before = case.status.condition(ConditionType.READY)
             if before is None or before.reason is not reason:
                 events = (Event(reason, text, warning=True),)
+            elif not hindrance.message:
+                # Between two tries an image says no cause, and that of the last one still holds.
+                text = before.message
     status = case.status.with_conditions(case.conditions.unready(reason, text))
     return Plan(status=case.seen(status), events=events, requeue_seconds=again)
 

@@ -61,6 +61,9 @@ _EVENTS = {"FailedMount", "FailedAttachVolume", "FailedCreatePodSandBox", "Faile
 #: What Kubernetes says is cut here, so that what to do about it still fits into a condition.
 _MESSAGE_LENGTH = 700
 
+#: What a kubelet puts before the error of the last pull while it waits for the next one, and the port of our end of a
+#: connection that broke: without them it says the same of every try.
+_BETWEEN_PULLS = re.compile(r'^Back-off pulling image "[^"]*"(: \w+(?=: ))?(: )?|(?<=:)\d+(?=->)')
 _POD_NAME = re.compile(r'"(media-[a-z2-7]{26})-[a-z0-9]{5}"')
 
 _TERMINATION_LOG = "/dev/termination-log"
@@ -206,8 +209,9 @@ def hindrance_of(pod: Mapping[str, Any]) -> Hindrance | None:
     containers = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
     for state in (each.get("state", {}).get("waiting") or {} for each in containers):
         if state.get("reason") in _IMAGE | _CONTAINER:
-            reason = Reason.IMAGE_PULL if state["reason"] in _IMAGE else Reason.CANNOT_START
-            return _hindrance(reason, state.get("message") or state["reason"], since)
+            if state["reason"] in _IMAGE:
+                return _hindrance(Reason.IMAGE_PULL, _BETWEEN_PULLS.sub("", state.get("message") or ""), since)
+            return _hindrance(Reason.CANNOT_START, state.get("message") or state["reason"], since)
     return None
 
 

@@ -54,6 +54,19 @@ def test_it_is_said_once_after_its_time_and_heals(reason: Reason) -> None:
     assert (runs.events, runs.requeue_seconds) == ((), None)
 
 
+def test_between_two_pulls_the_cause_that_was_said_stays() -> None:
+    asset = started()
+    job, now = hindered(asset, Reason.IMAGE_PULL), NOW + timedelta(hours=1)
+    said = decide(asset, see(asset, jobs=(job,)), now)
+    silent = replace(job, waiting=Hindrance(reason=Reason.IMAGE_PULL, message="", since=NOW))
+    again = decide(after(asset, said), see(asset, jobs=(silent,)), now)
+    assert (again.status, again.events) == (said.status, ())
+    # Nothing is made up where no cause was said.
+    first = decide(asset, see(asset, jobs=(silent,)), now).status.condition(ConditionType.READY)
+    assert first is not None
+    assert first.message == TABLE[Reason.IMAGE_PULL].text
+
+
 def test_a_job_that_says_nothing_yet_is_asked_again_before_anybody_would_wonder() -> None:
     asset = started()
     decided = decide(asset, see(asset, jobs=(job_of(asset, JobPhase.PENDING),)))

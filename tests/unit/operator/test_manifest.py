@@ -306,6 +306,24 @@ def test_a_container_that_waits_says_why_unless_it_is_merely_on_its_way(why: str
         assert len(found.message) == 700
 
 
+PULL = 'failed to pull and unpack image "r.example/t:1": read tcp 10.0.0.7:{}->192.0.2.1:443: connection reset'
+
+
+def test_an_image_that_cannot_be_pulled_says_the_same_during_a_try_and_between_two() -> None:
+    tried = {"reason": "ErrImagePull", "message": PULL.format(40312)}
+    between = 'Back-off pulling image "r.example/t:1"'
+    waits = {"reason": "ImagePullBackOff", "message": f"{between}: ErrImagePull: {PULL.format(51144)}"}
+    (during, after, silent) = (
+        hindrance_of(pending(SCHEDULED, waiting=waiting)) for waiting in (tried, waits, {**waits, "message": between})
+    )
+    assert during
+    assert during.message == PULL.replace(":{}", ":")
+    assert after == during
+    # Older kubelets do not repeat the error.
+    assert silent
+    assert silent.message == ""
+
+
 def test_a_pod_that_no_node_takes_says_so_and_one_that_is_held_back_on_purpose_does_not() -> None:
     words = "0/1 nodes are available: 1 Insufficient memory."
     condition = {**SCHEDULED, "status": "False", "reason": "Unschedulable", "message": words}
