@@ -4,7 +4,7 @@ import asyncio
 import re
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime
 from typing import Self, TypeVar
 
@@ -26,14 +26,13 @@ from mediaasset.index import Index, unfinished_of
 from mediaasset.informer import Informer
 from mediaasset.invalid import problems
 from mediaasset.kube import Api, Json, KubeError, event_of, meaning, merge_patch, resource, translated
+from mediaasset.kubeprofiles import KubernetesProfiles
 from mediaasset.names import (
     API_VERSION,
     ASSET_KIND,
     ASSET_PLURAL,
     CREATED_ANNOTATION,
-    DEFAULT_PROFILE_ANNOTATION,
     FINALIZER,
-    PROFILE_PLURAL,
 )
 from mediaasset.spec import MediaAsset, MediaProfile
 from mediaasset.status import Status
@@ -42,8 +41,6 @@ from mediaasset.status import Status
 _SYNC_SECONDS = 5
 #: A mirror without contact for so long is no answer any more, in seconds.
 _SILENT_SECONDS = 60
-#: How old an answer about profiles may be, in seconds: one upload asks several times.
-_PROFILES_SECONDS = 2
 #: How often a change is tried against others who change the asset at the same time.
 _TRIES = 5
 #: How often a watched asset is read where no mirror tells of changes, in seconds.
@@ -70,8 +67,7 @@ class KubernetesAssets:
         self._component = component
         self._mirrors: dict[str, tuple[Informer, Index]] = {}
         self._stack = AsyncExitStack()
-        self._profiles: tuple[float, Sequence[Json]] = (0.0, ())
-        self._profiles_lock = asyncio.Lock()
+        self._profiles = KubernetesProfiles(api)
 
     async def __aenter__(self) -> Self:
         """Begin to watch; does not wait for the first list."""
@@ -229,17 +225,25 @@ class KubernetesAssets:
             raise AssetsError(message)
 
     async def profile(self, name: str | None) -> MediaProfile:
-        """Return a profile, or the default one; as it was at most two seconds ago."""
-        profiles = await self._all_profiles()
-        if name is None:
-            # Of several defaults the newest counts, and the first by name of those, as with StorageClasses.
-            found = max((item for item in profiles if _is_default(item)), key=_created, default=None)
-        else:
-            found = next((item for item in profiles if item["metadata"]["name"] == name), None)
+        """Return a profile, or the default one; as it was at most two seconds ago, and never before forget_profiles."""
+        found = await self._profiles.find(name)
         if found is None:
             message = "there is no default profile" if name is None else f"there is no profile {name!r}"
             raise NotFoundError(message)
         return _model(MediaProfile, found)
+
+    async def profiles(self) -> Sequence[MediaProfile]:
+        """Return all profiles as they are now, but those that cannot be read."""
+        self.forget_profiles()
+        found = []
+        for item in await self._profiles.all():
+            with suppress(AssetsError):
+                found.append(_model(MediaProfile, item))
+        return found
+
+    def forget_profiles(self) -> None:
+        """Read the profiles anew when one is asked for next: a watch told that one is another now."""
+        self._profiles.forget()
 
     async def emit(self, asset: MediaAsset, event: Event) -> None:
         """Write an Event."""
@@ -311,17 +315,6 @@ class KubernetesAssets:
     def _mirror(self, namespace: str) -> tuple[Informer, Index] | None:
         return self._mirrors.get(namespace) or self._mirrors.get("")
 
-    async def _all_profiles(self) -> Sequence[Json]:
-        loop = asyncio.get_running_loop()
-        async with self._profiles_lock:
-            expires, profiles = self._profiles
-            if loop.time() >= expires:
-                with translated(AssetsError):
-                    pages: AsyncIterator[Json] = self._api.pages(resource(API_VERSION, PROFILE_PLURAL))
-                    profiles = [item async for page in pages for item in page["items"]]
-                self._profiles = loop.time() + _PROFILES_SECONDS, profiles
-        return profiles
-
     def _wrote(self, item: Json) -> MediaAsset:
         asset = _asset(item)
         for namespace in (asset.key[0], ""):
@@ -380,11 +373,3 @@ def _model(model: type[M], item: Json) -> M:
 
 def _no_asset(namespace: str, name: str) -> NotFoundError:
     return NotFoundError(f"there is no asset {namespace}/{name}")
-
-
-def _is_default(profile: Json) -> bool:
-    return (profile["metadata"].get("annotations") or {}).get(DEFAULT_PROFILE_ANNOTATION) == "true"
-
-
-def _created(profile: Json) -> str:
-    return str(profile["metadata"]["creationTimestamp"])

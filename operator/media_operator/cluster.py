@@ -88,13 +88,17 @@ async def serve(settings: ClusterSettings, bucket: StoreSettings) -> None:
             counted.seen(body, is_gone)
 
         watches = jobswatch.informers(api, settings.work_namespace, reconciler, seen, settings.namespaces)
+        async def unfinished() -> tuple[Key, ...]:
+            await followers.check(await assets.profiles())
+            return await assets.unfinished()
 
         loop = Loop(
             reconciler.reconcile,
-            watched.checking(assets.unfinished),
+            watched.checking(unfinished),
             workers=_WORKERS,
             resync_seconds=settings.resync_seconds,
         )
+        followers = Followers(loop.wake)
         # Kopf would look the user's name up, and in a container there is none; peering is not used.
         identity: Any = "media-operator"
         await _first_of(
@@ -104,7 +108,7 @@ async def serve(settings: ClusterSettings, bucket: StoreSettings) -> None:
             schedule.daily(sweeping, lambda: in_child(deletes=sweeping.sweep_deletes)),
             _watching(
                 stopping,
-                handlers.assets_registry(changed, watched, Followers(loop.wake), settings),
+                handlers.assets_registry(changed, watched, followers, settings, forget_profiles=assets.forget_profiles),
                 settings=handlers.kopf_settings(),
                 clusterwide=not settings.namespaces,
                 namespaces=settings.namespaces,

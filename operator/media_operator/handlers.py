@@ -27,11 +27,17 @@ _EXPIRING = {"expireSecondsAfterCreation", "expireSecondsAfterFailure"}
 
 
 def assets_registry(
-    changed: Callable[[Key, str, Queue], None], watched: Watched, followers: Followers, settings: Settings
+    changed: Callable[[Key, str, Queue], None],
+    watched: Watched,
+    followers: Followers,
+    settings: Settings,
+    *,
+    forget_profiles: Callable[[], None],
 ) -> kopf.OperatorRegistry:
     """Return the handlers for assets and their profiles; the liveness probe belongs to them.
 
-    `changed` is told of each asset that is not finished or gone: of its version, and the queue that it is in.
+    `changed` is told of each asset that is not finished or gone: of its version, and the queue that it is in. After
+    `forget_profiles` nobody works by a profile as it was before.
     """
     registry = kopf.OperatorRegistry()
 
@@ -51,6 +57,7 @@ def assets_registry(
 
     @kopf.on.event(GROUP, VERSION, PROFILE_PLURAL, registry=registry)
     async def profile(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 - Kopf's name
+        forget_profiles()
         found = _parsed(MediaProfile, body)
         if found and type != _DELETED:
             await followers.profile(found)

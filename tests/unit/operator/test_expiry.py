@@ -92,7 +92,9 @@ async def test_the_resync_finds_what_has_expired_and_all_of_it_goes(world: World
 async def test_a_watch_that_told_of_an_asset_before_it_expired_is_no_dead_watch() -> None:
     ticks = [0.0]
     watched = Watched(lambda: ticks[0])
-    registry = handlers.assets_registry(lambda *_: None, watched, Followers(lambda *_: None), SETTINGS)
+    registry = handlers.assets_registry(
+        lambda *_: None, watched, Followers(lambda *_: None), SETTINGS, forget_profiles=lambda: None
+    )
     handler, _ = registry._watching.get_all_handlers()
     tell: Any = handler.fn
     asset = finished(make_asset(metadata_=CREATED, expireSecondsAfterCreation=60))

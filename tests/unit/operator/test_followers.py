@@ -58,6 +58,28 @@ async def test_those_that_follow_are_woken_once_their_profile_is_another() -> No
     assert woken.told() == []
 
 
+async def test_a_change_that_the_watch_did_not_tell_of_is_found_by_a_list() -> None:
+    woken, asset = Woken(), finished(make_asset(profileUpdatePolicy="Follow", profileName="web"))
+    woken.seen(asset.key, asset)
+    await woken.check([WEB])
+    assert woken.told() == []
+    await woken.check([FEWER])
+    assert woken.told() == [asset.key]
+
+
+async def test_a_change_during_an_attempt_wakes_once_more_when_that_has_ended() -> None:
+    woken, running = Woken(), started(make_asset(profileUpdatePolicy="Follow", profileName="web"))
+    woken.seen(running.key, running)
+    await woken.profile(FEWER)
+    assert woken.told() == [running.key]
+    woken.seen(running.key, running)
+    assert woken.told() == []
+    ended = finished(make_asset(profileUpdatePolicy="Follow", profileName="web"))
+    assert ended.status.profile_hash == running.status.profile_hash
+    woken.seen(ended.key, ended)
+    assert woken.told() == [running.key]
+
+
 async def test_after_a_start_the_profiles_may_come_first() -> None:
     woken = Woken()
     await woken.profile(default(FEWER))

@@ -18,7 +18,9 @@ def test_own_marks_of_kopf_lie_under_another_prefix_than_ours() -> None:
 
 
 def test_nothing_makes_kopf_write_into_the_objects() -> None:
-    registry = handlers.assets_registry(lambda *_: None, Watched(lambda: 0.0), Followers(lambda *_: None), SETTINGS)
+    registry = handlers.assets_registry(
+        lambda *_: None, Watched(lambda: 0.0), Followers(lambda *_: None), SETTINGS, forget_profiles=lambda: None
+    )
     assert not list(registry._changing.get_all_handlers())
     assert not list(registry._spawning.get_all_handlers())
     assert list(registry._watching.get_all_handlers())
