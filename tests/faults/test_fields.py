@@ -16,6 +16,7 @@ import apiserver
 import films
 import pictures
 from kubeclient import Json
+from mediaasset import keys
 from scene import ASSETS, NAMESPACE, RENDITIONS, Scene
 
 CRD = yaml.safe_load((apiserver.CRDS / "mediaassets.yaml").read_text())
@@ -296,9 +297,19 @@ def test_retained_media_stay(scene: Scene) -> None:
         scene.create(name, deletionPolicy=policy)
         scene.ready(name)
     scene.change("changed", deletionPolicy="Retain")
+    # The finalizer keeps an asset that nobody looks after until somebody does.
+    policies["alone"] = "Retain"
+    scene.create("alone", deletionPolicy="Retain")
+    scene.ready("alone")
+    scene.operator.kill()
+    scene.delete("alone")
+    scene.operator.start()
     for name in policies:
-        scene.delete(name)
+        if name != "alone":
+            scene.delete(name)
         scene.gone(name)
+    marks = [keys.retention_mark(NAMESPACE, name, scene.uids[name]) for name in ("alone", "changed", "kept")]
+    assert sorted(marks) == scene.bucket.keys(f"tombstones/{NAMESPACE}/_retained/")
     found = scene.bucket.keys("media/")
     for name in policies:
         assert any(scene.uids[name] in key for key in found) == (name != "lost")

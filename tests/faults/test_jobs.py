@@ -44,12 +44,16 @@ def remove_job(scene: Scene, name: str) -> None:
     scene.until(is_gone)
 
 
-def test_a_job_deleted_before_its_pod_ran_is_followed_by_another_attempt(scene: Scene) -> None:
+@pytest.mark.parametrize("phase", [pytest.param("Pending", marks=pytest.mark.long), "Running"])
+def test_a_job_deleted_before_its_result_is_followed_by_another_attempt(scene: Scene, phase: str) -> None:
     scene.kubelet.work, go = holding(scene, 0)
+    scene.kubelet.away = phase == "Pending"
     scene.operator.start()
     scene.create("photo")
+    scene.until(lambda: [pod for pod in scene.kube.list(PODS) if pod["status"].get("phase") == phase])
     scene.until(lambda: scene.state("photo").get("Ready=False") == "Transcoding")
     remove_job(scene, "photo")
+    scene.kubelet.away = False
     go.set()
     assert scene.ready("photo")["status"]["attempt"] == 2
 

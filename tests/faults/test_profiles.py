@@ -1,13 +1,15 @@
 """Profiles that change while the operator looks, or does not: who follows is brought to what is asked, nobody else."""
 
 import json
+import time
 from collections.abc import Iterator
 
 import pytest
 
 from kubeclient import Json
 from mediaasset.names import API_VERSION, PROFILE_KIND, REPROCESS_ANNOTATION, REPROCESS_RENDITIONS_ANNOTATION
-from scene import ASSETS, Scene
+from mediaasset.reasons import Reason
+from scene import ASSETS, EVENTS, Scene
 
 PROFILES = f"/apis/{API_VERSION}/mediaprofiles"
 NAME = "changing"
@@ -31,11 +33,15 @@ def change(scene: Scene, width: int) -> None:
     scene.kube.call("PATCH", f"{PROFILES}/{NAME}", {"spec": spec(width)})
 
 
-def made(scene: Scene, name: str) -> list[list[str]]:
-    """Return the renditions that each attempt was to make."""
+def widths(scene: Scene, name: str) -> list[dict[str, int]]:
+    """Return the renditions that each attempt was to make, and how wide."""
     environments = [job["spec"]["template"]["spec"]["containers"][0]["env"] for job in scene.jobs(name)]
     tasks = [each["value"] for environment in environments for each in environment if each["name"] == "MEDIA_TASK"]
-    return [[rendition["name"] for rendition in json.loads(task)["renditions"]] for task in tasks]
+    return [{each["name"]: each["width"] for each in json.loads(task)["renditions"]} for task in tasks]
+
+
+def made(scene: Scene, name: str) -> list[list[str]]:
+    return [[*each] for each in widths(scene, name)]
 
 
 @pytest.mark.parametrize("is_down", [pytest.param(False, marks=pytest.mark.long), True])
@@ -61,16 +67,71 @@ def test_follower_makes_what_changed_also_while_nobody_looked(scene: Scene, is_d
 
 @pytest.mark.long
 def test_what_failed_by_its_profile_goes_on_when_that_is_corrected(scene: Scene) -> None:
+    scene.kubelet.work = scene.kubelet.once(scene.kubelet.fail(Reason.SOURCE_TOO_LARGE))
     scene.operator.start()
-    name = scene.create("waits", renditions=None, profileName="later")
-    assert scene.stalled(name) == "ProfileNotFound"
+    missing = scene.create("waits", renditions=None, profileName="later")
+    assert scene.stalled(missing) == "ProfileNotFound"
+    refused = scene.create("large", renditions=None, profileName=NAME)
+    assert scene.stalled(refused) == "SourceTooLarge"
     body = {"apiVersion": API_VERSION, "kind": PROFILE_KIND, "metadata": {"name": "later"}, "spec": spec(10)}
     scene.kube.call("POST", PROFILES, body)
+    scene.kube.call("PATCH", f"{PROFILES}/{NAME}", {"spec": {"limits": {"Image": {"maxBytes": 10_000_000}}}})
     try:
         # Long before anybody would look without being told.
-        assert scene.ready(name, seconds=30)["status"]["attempt"] == 1
+        assert scene.ready(missing, seconds=30)["status"]["attempt"] == 1
+        assert scene.ready(refused, seconds=30)["status"]["attempt"] == 2
     finally:
         scene.kube.call("DELETE", f"{PROFILES}/later")
+
+
+def test_who_looks_right_after_a_change_of_a_profile_sees_it_as_it_is(scene: Scene) -> None:
+    scene.operator.start()
+    photo = scene.create("photo", renditions=None, profileName=NAME)
+    scene.ready(photo)
+    # The operator read the profiles a moment ago.
+    change(scene, 120)
+    asked = {REPROCESS_ANNOTATION: "1", REPROCESS_RENDITIONS_ANNOTATION: "other"}
+    scene.kube.call("PATCH", f"{ASSETS}/{photo}", {"metadata": {"annotations": asked}})
+    scene.until(lambda: len(scene.jobs(photo)) == 2)
+    assert widths(scene, photo) == [{"still": 64, "other": 100}, {"other": 120}]
+    body = {"apiVersion": API_VERSION, "kind": PROFILE_KIND, "metadata": {"name": "new"}, "spec": spec(140)}
+    scene.kube.call("POST", PROFILES, body)
+    try:
+        first = scene.create("first", renditions=None, profileName="new")
+        scene.ready(first)
+        assert widths(scene, first) == [{"still": 64, "other": 140}]
+        told = [each for each in scene.kube.list(EVENTS) if each["involvedObject"]["uid"] == scene.uids[first]]
+        assert {each["reason"] for each in told} == {"Ready"}
+    finally:
+        scene.kube.call("DELETE", f"{PROFILES}/new")
+
+
+@pytest.mark.long
+def test_a_change_of_which_no_watch_told_is_found_by_the_resync(scene: Scene) -> None:
+    scene.operator.start()
+    name = scene.create("follows", renditions=None, profileName=NAME, profileUpdatePolicy="Follow")
+    scene.ready(name)
+    scene.api.mute("/mediaprofiles$")
+    change(scene, 120)
+    scene.until(lambda: len(scene.jobs(name)) == 2)
+    scene.ready(name)
+    assert widths(scene, name)[1] == {"other": 120}
+
+
+@pytest.mark.long
+def test_a_change_during_the_first_attempt_is_followed_when_that_has_ended(scene: Scene) -> None:
+    scene.kubelet.work = scene.kubelet.waiting
+    scene.operator.start()
+    name = scene.create("follows", renditions=None, profileName=NAME, profileUpdatePolicy="Follow")
+    scene.until(lambda: scene.state(name).get("Ready=False") == "Transcoding")
+    change(scene, 120)
+    # The followers are told of it a second later, and find that it runs.
+    told = time.monotonic() + 2
+    scene.until(lambda: time.monotonic() > told)
+    scene.kubelet.work = scene.kubelet.render
+    scene.until(lambda: len(scene.jobs(name)) == 2)
+    scene.ready(name)
+    assert [each["other"] for each in widths(scene, name)] == [100, 120]
 
 
 def test_one_rendition_is_made_again_alone(scene: Scene) -> None:

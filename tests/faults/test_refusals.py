@@ -2,6 +2,8 @@
 
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ import apiproxy
 import scene as scenes
 from golden import Golden
 from httpproxy import Refusal
+from mediaasset.kube import REQUEST_TIMEOUT
 from outside import Operator
 from scene import Pod, Scene, Servers
 
@@ -87,20 +90,65 @@ def test_a_server_that_is_gone_for_a_while_is_waited_for(scene: Scene) -> None:
         assert scene.ready(photo)["status"]["attempt"] == 1
 
 
-def test_two_operators_at_once_do_the_work_of_one(scene: Scene, golden: Golden, tmp_path: Path) -> None:
-    other = tmp_path / "other"
-    other.mkdir()
-    second = Operator(other, scene.environment)
+@pytest.mark.long
+@pytest.mark.timeout(240)
+def test_a_server_that_takes_requests_and_answers_none_is_waited_for(scene: Scene) -> None:
     scene.operator.start()
+    scene.create("early")
+    scene.api.hangs = True
+    scene.create("late")
+    # The first requests are given up meanwhile, and done at last, beside those that are sent for them.
+    over = time.monotonic() + (REQUEST_TIMEOUT.total or 0) + 5
+    scene.until(lambda: time.monotonic() > over)
+    scene.api.hangs = False
+    for photo in ("early", "late"):
+        assert scene.ready(photo)["status"]["attempt"] == 1
+    scene.until(lambda: scene.operator.health() == 200)
+
+
+@contextmanager
+def another(scene: Scene, folder: Path) -> Iterator[None]:
+    """Run another operator beside that of a scene."""
+    folder.mkdir()
+    second = Operator(folder, scene.environment)
     second.start()
     try:
-        golden.holds(scene)
+        yield
         assert second.runs
         assert second.stop() == 0
     finally:
         if second.runs:
             second.kill()
     assert "Traceback" not in second.log
+
+
+def test_two_operators_at_once_do_the_work_of_one(scene: Scene, golden: Golden, tmp_path: Path) -> None:
+    scene.operator.start()
+    with another(scene, tmp_path / "other"):
+        golden.holds(scene)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
+def test_two_operators_for_a_minute_do_nothing_twice(scene: Scene, tmp_path: Path) -> None:
+    scene.operator.start()
+    names = list[str]()
+    with another(scene, tmp_path / "other"):
+        over = time.monotonic() + OUTAGE
+        while time.monotonic() < over:
+            name = scene.create(f"photo-{len(names)}")
+            scene.change(name, visibility="Private")
+            scene.ready(name)
+            scene.reprocess(name, "again")
+            names.append(name)
+        for name in names:
+            status = scene.ready(name)["status"]
+            assert (status["attempt"], len(scene.jobs(name))) == (2, 2)
+        for name in names:
+            scene.delete(name)
+        for name in names:
+            scene.gone(name)
+    assert scene.bucket.keys() == sorted(f"tombstones/shop/{name}.json" for name in names)
 
 
 @pytest.mark.long

@@ -118,6 +118,26 @@ def test_an_asset_deleted_between_two_lists_leaves_nothing(scene: Scene) -> None
     assert scene.bucket.keys() == ["tombstones/shop/photo.json"]
 
 
+@pytest.mark.long
+def test_a_list_from_before_there_was_a_job_leads_to_no_second_one(scene: Scene) -> None:
+    scene.kubelet.work = scene.kubelet.waiting
+    scene.api.freeze(KINDS["jobs"])
+    scene.operator.start()
+    scene.create("photo")
+    scene.until(lambda: scene.state("photo").get("Ready=False") == "Transcoding")
+    scene.operator.kill()
+    for kind in ("jobs", "pods"):
+        scene.api.mute(KINDS[kind])
+    scene.operator.start()
+    scene.create("other")
+    scene.until(lambda: scene.state("other").get("Ready=False") == "Transcoding")
+    assert all('"items":[]' in each.replace(" ", "") for each in scene.api.frozen(KINDS["jobs"]))
+    scene.kubelet.work = scene.kubelet.render
+    for name in ("photo", "other"):
+        assert scene.ready(name)["status"]["attempt"] == 1
+        assert len(scene.jobs(name)) == 1
+
+
 def test_a_list_from_before_a_deletion_harms_nobody_of_the_same_name(scene: Scene) -> None:
     scene.operator.start()
     scene.create("photo")

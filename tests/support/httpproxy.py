@@ -132,6 +132,8 @@ class HttpProxy:
         self.gone = False
         #: How long each request waits before it is passed on, in seconds.
         self.delay = 0.0
+        #: Requests are taken and not answered, until this ends: then they are passed on, whoever still waits for them.
+        self.hangs = False
         #: The path and query of every read.
         self.reads: list[str] = []
 
@@ -167,6 +169,7 @@ class HttpProxy:
         finally:
             for held in self._holds:
                 held.drop()
+            self.hangs = False
             self._loop.call_soon_threadsafe(stop.set)
             thread.join(10)
             self._loop.close()
@@ -196,6 +199,8 @@ class HttpProxy:
             raise _broken_off(request)
         if self.delay:
             await asyncio.sleep(self.delay)
+        while self.hangs:  # noqa: ASYNC110 - whoever ends it is in another thread
+            await asyncio.sleep(0.1)
         held = next((held for held in self._holds if held.matches(request.method, request.path, body)), None)
         if held and not held.after and not await held.stop():
             raise web.HTTPBadGateway

@@ -84,6 +84,8 @@ class Kubelet:
         self._thread = threading.Thread(target=self._run)
         self._error: BaseException | None = None
         self.work: Work = self.render
+        #: No node takes a pod: they stay Pending.
+        self.away = False
         #: (asset, attempt, Job) of every pod that ever was.
         self.seen: set[tuple[str, int, str]] = set()
 
@@ -99,7 +101,7 @@ class Kubelet:
     def _run(self) -> None:
         try:
             while not self._stop.wait(_LOOK_SECONDS):
-                for pod in self._kube.list(self._pods, f"{MANAGER_LABEL}={MANAGER}"):
+                for pod in [] if self.away else self._kube.list(self._pods, f"{MANAGER_LABEL}={MANAGER}"):
                     self._look_after(pod)
         except BaseException as error:  # noqa: BLE001 - it belongs to the test, which asks for it at the end
             self._error = error
