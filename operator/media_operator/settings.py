@@ -72,7 +72,7 @@ class Settings(BaseSettings):
     """How long a transcoder may wait for a node, or a quota, before the asset says so."""
 
     start_patience_seconds: Annotated[float, Field(ge=0)] = 30
-    """How long a transcoder that has its node may fail to start (its image, a Secret) before the asset says so."""
+    """How long a transcoder that has its node may fail to start (its image, a Secret), or the store may not answer."""
 
     deletion_seconds: Annotated[int, Field(ge=60)] = 86_400
     """How long the deletion of an asset is tried; then it is let go, and an Event says what is left behind."""

@@ -14,7 +14,6 @@ AWAY = [
     pytest.param("gone", SHORT, id="gone"),
     pytest.param("gone", LONG, id="gone-long", marks=pytest.mark.long),
     pytest.param("busy", SHORT, id="busy", marks=pytest.mark.long),
-    pytest.param("busy", LONG, id="busy-long", marks=pytest.mark.long),
     pytest.param("hangs", SHORT, id="hangs", marks=pytest.mark.long),
     pytest.param("forbidden", SHORT, id="forbidden"),
 ]

@@ -249,7 +249,7 @@ def until(check: Callable[[], T | None], what: Callable[[], object], *, seconds:
     deadline = time.monotonic() + seconds
     while not (found := check()):
         assert time.monotonic() < deadline, f"waited {seconds} s: {json.dumps(what(), indent=1, default=str)}"
-        time.sleep(0.05)
+        time.sleep(0.1)
     return found
 
 
