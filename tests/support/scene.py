@@ -310,6 +310,8 @@ def scene(used: Servers, folder: Path, prefix: str, pod: Pod | None = None) -> I
             made = Scene(used.kube, api, store, journal, bucket, kubelet, operator, environment)
             yield made
             if operator.runs:
+                # One that was launched a moment ago has not learned yet how to end.
+                until(lambda: operator.health() is not None, made.report)
                 assert operator.stop() == 0, operator.log
             made.check()
         finally:
