@@ -5,6 +5,8 @@ an asset came to its spec must not matter.
 """
 
 import io
+import secrets
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +17,10 @@ from PIL import Image
 import apiserver
 import films
 import pictures
+import scene as scenes
 from kubeclient import Json
 from mediaasset import keys
-from scene import ASSETS, NAMESPACE, RENDITIONS, Scene
+from scene import ASSETS, NAMESPACE, RENDITIONS, Scene, Servers
 
 CRD = yaml.safe_load((apiserver.CRDS / "mediaassets.yaml").read_text())
 SPEC: Json = CRD["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
@@ -119,13 +122,20 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     }
 
 
+@pytest.fixture(scope="class")
+def workshop(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    """Give one operator to all fields: each has assets of its own."""
+    with scenes.scene(servers, tmp_path_factory.mktemp("workshop"), secrets.token_hex(4)) as scene:
+        scene.operator.start()
+        yield scene
+
+
 class Outcome:
     """Makes assets of one source and tells what became of each, in words that do not depend on which asset it is."""
 
     def __init__(self, scene: Scene, source: bytes) -> None:
         self._scene, self._source = scene, source
         scene.kubelet.work = scene.kubelet.transcode
-        scene.operator.start()
 
     def create(self, name: str, **spec: object) -> None:
         self._scene.bucket.put(f"uploads/{NAMESPACE}/{name}/source", self._source)
@@ -154,18 +164,19 @@ class Outcome:
         with Image.open(io.BytesIO(self._scene.bucket.read(rendition["key"]) or b"")) as picture:
             return int(getattr(picture, "n_frames", 1))
 
-    def check(self, first: Json, second: Json, without: Json | None) -> None:
+    def check(self, field: Field, first: Json, second: Json, without: Json | None) -> None:
         """Hold an asset that is changed from one spec to the next to assets that are made with each."""
+        asset = f"{field.media}-{field.name}".lower()
         specs = [first, second, *([without] if without is not None else [])]
-        self.create("changed", **specs[0])
+        self.create(asset, **specs[0])
         outcomes = []
         for number, spec in enumerate(specs):
             if number:
                 before = specs[number - 1]
-                self._scene.change("changed", **{**dict.fromkeys(before), **spec})
-            self.create(f"fresh-{number}", **spec)
-            outcomes.append(self.of("changed"))
-            assert _of_this_spec(outcomes[-1]) == _of_this_spec(self.of(f"fresh-{number}"))
+                self._scene.change(asset, **{**dict.fromkeys(before), **spec})
+            self.create(f"{asset}-{number}", **spec)
+            outcomes.append(self.of(asset))
+            assert _of_this_spec(outcomes[-1]) == _of_this_spec(self.of(f"{asset}-{number}"))
         assert outcomes[0] != outcomes[1]
 
 
@@ -185,28 +196,32 @@ def marked(fields: list[Field], short: set[str]) -> list[Any]:
     return [pytest.param(each, id=each.name, marks=[] if each.name in short else pytest.mark.long) for each in fields]
 
 
-@pytest.mark.parametrize("field", marked(WORKING, {"visibility"}))
-def test_a_field_of_the_spec(scene: Scene, sources: dict[str, bytes], field: Field) -> None:
-    base = {"renditions": RENDITIONS, **field.base}
-    Outcome(scene, sources[field.media]).check(
-        {**base, field.name: field.first},
-        {**base, field.name: field.second},
-        {each: value for each, value in base.items() if each != field.name}
-        | ({"visibility": None} if field.name == "visibility" else {}),
-    )
+class TestField:
+    @pytest.mark.parametrize("field", marked(WORKING, {"visibility"}))
+    def test_of_the_spec(self, workshop: Scene, sources: dict[str, bytes], field: Field) -> None:
+        base = {"renditions": RENDITIONS, **field.base}
+        Outcome(workshop, sources[field.media]).check(
+            field,
+            {**base, field.name: field.first},
+            {**base, field.name: field.second},
+            {each: value for each, value in base.items() if each != field.name}
+            | ({"visibility": None} if field.name == "visibility" else {}),
+        )
 
-
-@pytest.mark.parametrize("field", marked(MADE, {"width"}))
-def test_a_field_of_a_rendition(scene: Scene, sources: dict[str, bytes], field: Field) -> None:
-    base = {**field.base}
-    without = (
-        None if field.name in {"name", "for", "format"} else {each: base[each] for each in base if each != field.name}
-    )
-    Outcome(scene, sources[field.media]).check(
-        {"renditions": [{**base, field.name: field.first}]},
-        {"renditions": [{**base, field.name: field.second}]},
-        None if without is None else {"renditions": [without]},
-    )
+    @pytest.mark.parametrize("field", marked(MADE, {"width"}))
+    def test_of_a_rendition(self, workshop: Scene, sources: dict[str, bytes], field: Field) -> None:
+        base = {**field.base}
+        without = (
+            None
+            if field.name in {"name", "for", "format"}
+            else {each: base[each] for each in base if each != field.name}
+        )
+        Outcome(workshop, sources[field.media]).check(
+            field,
+            {"renditions": [{**base, field.name: field.first}]},
+            {"renditions": [{**base, field.name: field.second}]},
+            None if without is None else {"renditions": [without]},
+        )
 
 
 def test_what_is_only_shown_starts_no_work(scene: Scene) -> None:
@@ -250,6 +265,7 @@ GOOD_AND_BAD = {
 )
 def test_what_was_wrong_and_is_put_right_is_ready_again(scene: Scene, sources: dict[str, bytes], name: str) -> None:
     outcome = Outcome(scene, sources["Image"])
+    scene.operator.start()
     good, bad = GOOD_AND_BAD[name]
     base = {"renditions": None} if name == "profileName" else {}
     outcome.create("photo", **{**base, name: good})
