@@ -3,7 +3,7 @@
 
     manifests.py [--check]     write both, or only say whether they are what the chart gives (exit code 1 if not)
 
-The hooks of `helm uninstall` are left out. The profiles are a file of their own: their kind must be there first.
+The hooks of upgrade and uninstall are left out. The profiles are a file of their own: their kind must be there first.
 """
 
 import argparse
@@ -54,7 +54,7 @@ _Dumper.add_representer(str, _text)
 def render() -> dict[str, str]:
     """Return the text of each file by its name."""
     values = [f"--set={name}={value}" for name, value in VALUES.items()]
-    command = [str(_helm()), "template", RELEASE, str(CHART), f"--namespace={NAMESPACE}", *values]
+    command = [str(_helm()), "template", RELEASE, str(CHART), f"--namespace={NAMESPACE}", "--include-crds", *values]
     out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     rendered: list[Json] = [body for body in yaml.safe_load_all(out) if body]
     namespace = next(body for body in rendered if body["kind"] == "Namespace")
@@ -62,6 +62,8 @@ def render() -> dict[str, str]:
     own: Json = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": labels}}
     profiles = [body for body in rendered if body["kind"] == "MediaProfile"]
     others = [body for body in rendered if body not in profiles and not _is_hook(body)]
+    # Helm prints definitions before all else.
+    others.sort(key=lambda body: body["kind"] != "Namespace")
     return {"install.yaml": _dump([own, *others]), "profiles.yaml": _dump(profiles)}
 
 
@@ -89,8 +91,9 @@ def _without_helm(body: Json) -> Json:
     annotations = {k: v for k, v in metadata.pop("annotations", {}).items() if "helm.sh/" not in k}
     if annotations:
         metadata["annotations"] = annotations
-    labels = {k: v for k, v in metadata["labels"].items() if k != "helm.sh/chart"}
-    metadata["labels"] = labels | {"app.kubernetes.io/managed-by": "kubectl"}
+    if "labels" in metadata:
+        labels = {k: v for k, v in metadata["labels"].items() if k != "helm.sh/chart"}
+        metadata["labels"] = labels | {"app.kubernetes.io/managed-by": "kubectl"}
     return {**body, "metadata": metadata}
 
 

@@ -1,6 +1,6 @@
 """MediaAsset and MediaProfile as frozen models: what people ask for.
 
-The YAML in charts/media-operator/files/crds is the truth about both kinds; a test holds these models to it, field by
+The YAML in charts/media-operator/crds is the truth about both kinds; a test holds these models to it, field by
 field. Bounds that the API server checks are repeated here only where standalone, which has no API server, needs them.
 """
 

@@ -2,6 +2,7 @@
 
     serve                      the operator; without a command too
     sweep [--delete] [--json]  look once for what nobody needs any more, and print what was found
+    crds                       bring the definitions of our resources up to date, before an upgrade
     release                    let all assets go, before an uninstall
 
 All are told by environment variables: MEDIA_OPERATOR_… (settings.py, sweepsettings.py), MEDIA_STORE_… and AWS_…
@@ -54,6 +55,8 @@ def main() -> int:
         logging.getLogger(name).setLevel(level)
     try:
         match given.command:
+            case "crds":
+                _upgrade_definitions()
             case "release":
                 _release()
             case "sweep":
@@ -72,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command")
     commands.add_parser("serve")
+    commands.add_parser("crds")
     commands.add_parser("release")
     sweep = commands.add_parser("sweep")
     sweep.add_argument("--delete", action="store_true", help="delete what is found, instead of only counting it")
@@ -92,6 +96,13 @@ def _serve() -> None:
     metrics = served(settings.metrics_port, "0.0.0.0")  # noqa: S104
     with metrics, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve(settings, load(StoreSettings)))
+
+
+def _upgrade_definitions() -> None:
+    from media_operator.definitions import upgrade
+    from media_operator.settings import DefinitionSettings
+
+    asyncio.run(upgrade(load(DefinitionSettings)))
 
 
 def _release() -> None:

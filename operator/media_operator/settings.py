@@ -130,3 +130,15 @@ class ReleaseSettings(BaseSettings):
 
     namespaces: tuple[Annotated[str, Field(pattern=DNS_LABEL)], ...] = ()
     """The namespaces whose assets are let go; none are all of them."""
+
+    definitions: tuple[str, ...] = ()
+    """The names of CustomResourceDefinitions that are deleted in the end, and all assets with them."""
+
+
+class DefinitionSettings(BaseSettings):
+    """What `crds` is told before an upgrade."""
+
+    model_config = SettingsConfigDict(env_prefix="MEDIA_OPERATOR_", frozen=True)
+
+    definitions: Path
+    """The folder of the CustomResourceDefinitions, one in each file."""

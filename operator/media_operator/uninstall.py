@@ -1,7 +1,8 @@
 """Before an uninstall: stop who holds assets, and take our finalizer off every one.
 
-Assets, objects and URLs stay. Without this, a namespace with assets in it could never be deleted once nobody is left
-to let them go; a later installation adopts them, and holds them again.
+Assets, objects and URLs stay, or only objects and URLs where the definitions are to go too. Without this, a namespace with
+assets in it could never be deleted once nobody is left to let them go; a later installation adopts them, and holds them
+again.
 """
 
 import asyncio
@@ -30,6 +31,8 @@ async def release(settings: ReleaseSettings) -> None:
                 # Until nothing is left: what was being created meanwhile is found by the next pass.
                 while await _release_all(api, namespace):
                     pass
+            for definition in settings.definitions:
+                await _delete(api, definition)
     finally:
         await api.close()
 
@@ -53,6 +56,17 @@ async def _stop(api: Api, namespace: str, name: str) -> None:
     while (await api.call("GET", pods, query=query))["items"]:  # noqa: ASYNC110 - it happens elsewhere
         await asyncio.sleep(_LOOK_SECONDS)
     _LOG.info("Stopped.", deployment=f"{namespace}/{name}")
+
+
+async def _delete(api: Api, definition: str) -> None:
+    """Delete a definition; the API server then deletes all that is of its kind."""
+    try:
+        await api.call("DELETE", resource("apiextensions.k8s.io/v1", "customresourcedefinitions", name=definition))
+    except KubeError as error:
+        if error.status != HTTPStatus.NOT_FOUND:
+            raise
+    else:
+        _LOG.info("Deleted, with all that is of its kind; media stay.", definition=definition)
 
 
 async def _release_all(api: Api, namespace: str) -> int:

@@ -19,7 +19,7 @@ from media_ingest.settings import ClusterSettings as IngestSettings
 from media_operator import manifest
 from media_operator.classes import larger_class
 from media_operator.cluster import read_template
-from media_operator.settings import ClusterSettings, ReleaseSettings
+from media_operator.settings import ClusterSettings, DefinitionSettings, ReleaseSettings
 from media_operator.sweepsettings import PodSettings, SweepSettings
 from media_transcoder.live import PASSWORD_VARIABLE, USERNAME_VARIABLE
 from mediaasset.s3 import StoreSettings, open_store
@@ -60,7 +60,7 @@ def env_of(container: Json) -> dict[str, str]:
 
 
 def template_of(rendered: list[Json]) -> Json:
-    [config] = of_kind(rendered, "ConfigMap")
+    [config] = [each for each in of_kind(rendered, "ConfigMap") if "pod.yaml" in each["data"]]
     template: Json = yaml.safe_load(config["data"]["pod.yaml"])
     return template
 
@@ -153,6 +153,7 @@ def test_probes_ask_for_what_ingest_answers(rendered: list[Json]) -> None:
         ("Deployment", "media-media-operator", [ClusterSettings, SweepSettings, PodSettings, StoreSettings]),
         ("Deployment", "media-media-operator-ingest", [IngestSettings, StoreSettings]),
         ("Job", "media-media-operator-release", [ReleaseSettings]),
+        ("Job", "media-media-operator-crds", [DefinitionSettings]),
     ],
 )
 def test_every_variable_is_one_that_the_program_reads_and_takes(
@@ -337,7 +338,7 @@ def test_a_gateway_gets_what_was_set(helm: Callable[..., Any], minimal: Json) ->
 
 def test_the_pods_of_jobs_are_what_the_operator_takes(rendered: list[Json], tmp_path: Path) -> None:
     file = tmp_path / "pod.yaml"
-    [config] = of_kind(rendered, "ConfigMap")
+    [config] = [each for each in of_kind(rendered, "ConfigMap") if "pod.yaml" in each["data"]]
     file.write_text(config["data"]["pod.yaml"])
     template = read_template(file)
     [container] = template["spec"]["containers"]
@@ -455,13 +456,28 @@ def test_there_is_one_operator_and_the_others_can_be_drained(rendered: list[Json
     assert all("minAvailable" not in spec and spec["maxUnavailable"] for spec in budgets.values())
 
 
-def test_crds_are_the_files_and_stay(render: Render) -> None:
-    files = [yaml.safe_load(path.read_text()) for path in sorted((CHART / "files/crds").glob("*.yaml"))]
-    for name, keep in (("minimal", "keep"), ("shared", None)):
-        crds = of_kind(render(name), "CustomResourceDefinition")
-        assert [crd["spec"] for crd in crds] == [file["spec"] for file in files]
-        annotations = [crd["metadata"].get("annotations", {}) for crd in crds]
-        assert {found.get("helm.sh/resource-policy") for found in annotations} == {keep}
+def test_definitions_are_touched_by_their_job_alone(render: Render) -> None:
+    files = {path.name: path.read_text() for path in sorted((CHART / "crds").glob("*.yaml"))}
+    names = [yaml.safe_load(text)["metadata"]["name"] for text in files.values()]
+    for name, deleted in (("minimal", None), ("shared", names)):
+        rendered = render(name)
+        assert not of_kind(rendered, "CustomResourceDefinition"), "a rollback would bring those of its revision"
+        hooks = [
+            body for body in rendered if body["metadata"].get("annotations", {}).get("helm.sh/hook") == "pre-upgrade"
+        ]
+        assert [body["kind"] for body in hooks if "Role" in body["kind"]] == ["ClusterRole", "ClusterRoleBinding"]
+        [config] = of_kind(hooks, "ConfigMap")
+        assert {file: yaml.safe_load(text) for file, text in config["data"].items()} == {
+            file: yaml.safe_load(text) for file, text in files.items()
+        }
+        container = container_of(named(rendered, "Job", "media-media-operator-crds"))
+        [mount] = [each for each in container["volumeMounts"] if each["name"] == "crds"]
+        assert env_of(container) == {"MEDIA_OPERATOR_DEFINITIONS": mount["mountPath"]}
+        # Only who says so deletes them, when the release goes.
+        release = env_of(container_of(named(rendered, "Job", "media-media-operator-release")))
+        assert json.loads(release.get("MEDIA_OPERATOR_DEFINITIONS", "null")) == deleted
+        roles = [body for body in of_kind(rendered, "ClusterRole") if body["metadata"]["name"].endswith("release-crds")]
+        assert [role["rules"][0]["resourceNames"] for role in roles] == ([deleted] if deleted else [])
 
 
 def test_profiles_are_the_files_and_one_is_the_default(render: Render) -> None:

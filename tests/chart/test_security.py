@@ -28,7 +28,7 @@ def pods(rendered: list[Json]) -> dict[str, Json]:
     found = {
         body["metadata"]["name"]: body["spec"]["template"]["spec"] for body in of_kind(rendered, "Deployment", "Job")
     }
-    [config] = of_kind(rendered, "ConfigMap")
+    [config] = [each for each in of_kind(rendered, "ConfigMap") if "pod.yaml" in each["data"]]
     return {**found, "transcoder": yaml.safe_load(config["data"]["pod.yaml"])["spec"]}
 
 
@@ -67,7 +67,7 @@ def test_the_check_of_pods_finds_what_is_wrong() -> None:
 
 
 def test_every_pod_is_restricted(rendered: list[Json]) -> None:
-    # Three Deployments, the transcoders, and the Jobs: that of an uninstall, and perhaps that of the bucket.
+    # Three Deployments, the transcoders, and the Jobs: of an upgrade, of an uninstall, and perhaps of the bucket.
     assert len(pods(rendered)) == 4 + len(of_kind(rendered, "Job"))
     for name, pod in pods(rendered).items():
         assert not violations(pod), name
@@ -89,7 +89,7 @@ def test_every_pod_is_stricter_than_that(rendered: list[Json]) -> None:
 
 def test_only_clients_of_the_api_server_have_a_token(rendered: list[Json]) -> None:
     with_token = {name for name, pod in pods(rendered).items() if pod["automountServiceAccountToken"]}
-    assert with_token == {f"media-media-operator{name}" for name in ("", "-ingest", "-release")}
+    assert with_token == {f"media-media-operator{name}" for name in ("", "-ingest", "-release", "-crds")}
     assert not [body for body in of_kind(rendered, "ServiceAccount") if body["automountServiceAccountToken"]]
 
 
@@ -138,7 +138,11 @@ def expected(namespaces: list[str], work: str) -> dict[str, Rights]:
     if namespaces != ["*"]:
         operator |= may("media-system", "events", "create")
     operator |= may(work, "jobs.batch", "create delete get list watch") | may(work, "pods", "get list watch")
+    crds: Rights = set()
+    for each in (ASSETS, PROFILES):
+        crds |= may("*", "customresourcedefinitions.apiextensions.k8s.io", "get update", each)
     return {
+        "media-system/media-media-operator-crds": crds,
         "media-system/media-media-operator": operator,
         "media-system/media-media-operator-ingest": ingest,
         "media-system/media-media-operator-release": release,

@@ -15,7 +15,7 @@ import pytest
 import yaml
 from pytest_kind import KindCluster
 
-CRDS = Path(__file__).parents[2] / "charts/media-operator/files/crds"
+CRDS = Path(__file__).parents[2] / "charts/media-operator/crds"
 VERSION = "media-operator.io/v1alpha1"
 DRY_RUN = {"dryRun": "All", "fieldValidation": "Strict"}
 

@@ -11,7 +11,7 @@ from s3server import tool
 from servers import free_port
 
 _ROOT = Path(__file__).parents[2]
-CRDS = _ROOT / "charts/media-operator/files/crds"
+CRDS = _ROOT / "charts/media-operator/crds"
 PROFILES = _ROOT / "charts/media-operator/files/profiles"
 
 _CONFIG = """\

@@ -179,6 +179,8 @@ def prepare(cluster: Cluster, helm: Path, s3: S3Server, base_url: str, ingress_c
             "credentials": {name: {"existingSecret": f"s3-{name}"} for name in accounts if name != "gateway"},
         },
         "tokens": {"existingSecret": "media-tokens"},
+        # All upgrades but one are of the same chart.
+        "crds": {"upgrade": False},
         "ingress": {"enabled": True, "className": ingress_class},
         **{name: {"image": {"tag": "dev"}} for name in COMPONENTS},
     }

@@ -98,13 +98,13 @@ async def resources(site: Site) -> Findings:
         ASSET_KIND: {"spec": MediaAssetSpec, "status": Status},
         PROFILE_KIND: {"spec": MediaProfileSpec},
     }
-    cure = "Apply charts/media-operator/files/crds with `kubectl apply --server-side`, or `helm upgrade`."
+    cure = "Apply charts/media-operator/crds with `kubectl apply --server-side`, or `helm upgrade`."
     try:
         with translated():
             document = await server.call("GET", f"/openapi/v3/apis/{API_VERSION}")
     except UnknownError as problem:
         if isinstance(problem.__cause__, KubeError) and problem.__cause__.status == 404:  # noqa: PLR2004 - Not Found
-            cause = "The chart was installed with crds.enabled=false, or somebody deleted them."
+            cause = "The chart was installed with --skip-crds, or somebody deleted them."
             return [error("crd-missing", API_VERSION, "The API server does not know it.", cause, cure)]
         raise
     known = {each.get("x-kubernetes-group-version-kind", [{}])[0].get("kind"): each for each in _schemas(document)}

@@ -83,7 +83,6 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Release]:
             },
             "tokens": {"existingSecret": "media-tokens"},
             "ingress": {"enabled": True},
-            "crds": {"enabled": False},
             "profiles": {"enabled": False},
         }
         made = Release(kubeconfig, s3, accounts, values)

@@ -17,7 +17,7 @@ from pydantic.fields import FieldInfo
 from mediaasset.spec import MediaAssetSpec, MediaProfileSpec, Rendition, digest
 from mediaasset.status import Status
 
-CRDS = Path("charts/media-operator/files/crds")
+CRDS = Path("charts/media-operator/crds")
 
 
 def schema_of(plural: str) -> dict[str, Any]:
