@@ -17,7 +17,7 @@ demo: ## Upload a photo, a clip and a sound to a service on this machine, and sh
 	@$(BIN)/python hack/demo.py
 
 test: lint ## Check the code and run all tests that need no cluster
-	@$(BIN)/python hack/cluster/tools.py etcd helm kubernetes kwok versitygw >/dev/null
+	@$(BIN)/python hack/cluster/tools.py etcd gateway-api helm kubernetes kwok prometheus-operator versitygw >/dev/null
 	$(BIN)/pytest --ignore=tests/e2e --numprocesses=2 --dist=loadfile $(PYTEST_ARGS)
 
 e2e: ## Build the images, and test them in a real Kubernetes: CLUSTER=local (as root), kind or current

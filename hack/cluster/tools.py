@@ -123,6 +123,15 @@ TOOLS = {
             files=("examples/contour/01-crds.yaml",),
         ),
         Tool("gateway-api", "sigs.k8s.io/gateway-api", files=("config/crd/experimental/*.yaml",)),
+        # Only its definitions, to which tests hold what the chart makes for it.
+        Tool(
+            "prometheus-operator",
+            "github.com/prometheus-operator/prometheus-operator",
+            files=tuple(
+                f"example/prometheus-operator-crd/monitoring.coreos.com_{kind}.yaml"
+                for kind in ("podmonitors", "prometheusrules")
+            ),
+        ),
     )
 }
 

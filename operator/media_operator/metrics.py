@@ -5,7 +5,7 @@ import platform
 from prometheus_client import Counter, Gauge, Histogram
 
 from media_operator.sweepreport import Report
-from mediaasset.reasons import MediaError
+from mediaasset.reasons import MediaError, Reason
 
 RECONCILE_SECONDS = Histogram(
     "media_operator_reconcile_seconds",
@@ -38,6 +38,12 @@ SWEEP_FOUND = Gauge(
 SWEEP_FOUND_BYTES = Gauge("media_operator_sweep_found_bytes", "The bytes of it.", ["prefix", "reason"])
 SWEEP_DELETED = Counter("media_operator_sweep_deleted", "What sweeps deleted.", ["prefix", "reason"])
 BUILD = Gauge("media_operator_build_info", "Always 1.", ["version", "python"])
+
+# An increase from nothing to 1 is none to Prometheus: what an alert waits for is there with 0 from the start.
+for _reason in Reason:
+    EVENTS.labels(_reason.value)
+for _result in ("counted", "deleted", "refused", "failed"):
+    SWEEPS.labels(_result)
 
 
 def built(version: str) -> None:

@@ -1,6 +1,6 @@
 """Before an uninstall: stop who holds assets, and take our finalizer off every one.
 
-Assets, objects and URLs stay, or only objects and URLs where the definitions are to go too. Without this, a namespace with
+Assets, objects and URLs stay, or only the latter two where the definitions are to go. Without this, a namespace with
 assets in it could never be deleted once nobody is left to let them go; a later installation adopts them, and holds them
 again.
 """

@@ -105,7 +105,17 @@ VALUES: dict[str, Json] = {
             "autoscaling": {"enabled": True, "maxReplicas": 5},
         },
         "gateway": {**_EVERYWHERE, "topologySpreadConstraints": _SPREAD, "autoscaling": {"enabled": True}},
-        "monitoring": {"podMonitors": {"enabled": True, "labels": {"release": "prometheus"}}},
+        "monitoring": {
+            "podMonitors": {"enabled": True, "labels": {"release": "prometheus"}},
+            "rules": {
+                "enabled": True,
+                "labels": {"release": "prometheus"},
+                "alertLabels": {"team": "media"},
+                "runbookURL": "https://wiki.example.org/media-alerts",
+                "disabled": ["MediaCacheCold"],
+            },
+            "dashboard": {"enabled": True, "annotations": {"grafana_folder": "Media"}},
+        },
         "transcoder": {
             **_EVERYWHERE,
             "progress": {
@@ -180,6 +190,13 @@ def render(helm: Helm) -> Callable[[str], list[Json]]:
 def rendered(request: pytest.FixtureRequest, render: Callable[[str], list[Json]]) -> list[Json]:
     """Return what the chart renders with each set of values."""
     return render(request.param)
+
+
+@pytest.fixture(params=VALUES)
+def given(request: pytest.FixtureRequest) -> Json:
+    """Return each set of values."""
+    values: Json = VALUES[request.param]
+    return values
 
 
 @pytest.fixture(scope="session")

@@ -106,13 +106,6 @@ def test_a_route_needs_a_gateway(helm: Callable[..., Any], minimal: Json) -> Non
     assert "httpRoute.parentRefs is needed" in done.stderr
 
 
-def test_lint_finds_nothing(helm: Callable[..., Any], minimal: Json) -> None:
-    for values in (minimal, {**minimal, "watchNamespaces": ["shop"]}):
-        done = helm("lint", "--strict", str(CHART), values=values)
-        assert not done.returncode, done.stdout
-        assert "[WARNING]" not in done.stdout
-
-
 def test_the_version_of_the_program_is_that_of_the_chart() -> None:
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
     project = (CHART.parents[1] / "pyproject.toml").read_text()

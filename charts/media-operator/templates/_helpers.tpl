@@ -125,18 +125,13 @@ resources:
   {{- toYaml (.resources | default $values.resources) | nindent 2 }}
 {{- end }}
 
+{{- /* Constraints that say nothing of pods are about those of the component. */}}
 {{- define "media-operator.topologySpread" -}}
+{{- $own := dict "labelSelector" (dict "matchLabels" (include "media-operator.selector" . | fromYaml)) "matchLabelKeys" (list "pod-template-hash") }}
+{{- $spread := dict "maxSkew" 1 "topologyKey" "kubernetes.io/hostname" "whenUnsatisfiable" "ScheduleAnyway" }}
 topologySpreadConstraints:
-{{- with (index .root.Values .component).topologySpreadConstraints }}
-  {{- toYaml . | nindent 2 }}
-{{- else }}
-  - maxSkew: 1
-    topologyKey: kubernetes.io/hostname
-    whenUnsatisfiable: ScheduleAnyway
-    labelSelector:
-      matchLabels:
-        {{- include "media-operator.selector" . | nindent 8 }}
-    matchLabelKeys: [pod-template-hash]
+{{- range (index .root.Values .component).topologySpreadConstraints | default (list $spread) }}
+  - {{- ternary . (merge (deepCopy .) $own) (hasKey . "labelSelector") | toYaml | nindent 4 }}
 {{- end }}
 {{- end }}
 

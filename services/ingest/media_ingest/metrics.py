@@ -24,6 +24,8 @@ REDIS_UP.set(1)
 WHATSAPP_MESSAGES = Counter(
     "media_ingest_whatsapp_messages", "Messages with media, by what became of them.", ["outcome"]
 )
+# An increase from nothing to 1 is none to Prometheus, and an alert waits for it.
+WHATSAPP_MESSAGES.labels("failed")
 MIRROR_SILENT = Gauge(
     "media_ingest_mirror_silent_seconds", "How long the watch of assets had no contact; 0 while it has."
 )

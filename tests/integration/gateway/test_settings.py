@@ -7,16 +7,21 @@ import httpx2
 
 import gateway
 import s3server
+from alerting import unknown
 from gateway import Bucket, Gateway, Start, put
 from served import check_problem
 from service import wait_for
 
 
-def metrics(served: Gateway) -> dict[str, float]:
+def page(served: Gateway) -> str:
     """Return what Prometheus would read."""
     directory = served.output.parent / "run"
     with httpx2.Client(transport=httpx2.HTTPTransport(uds=str(directory / "metrics.sock"))) as http:
-        text = http.get("http://gateway/metrics").text
+        return http.get("http://gateway/metrics").text
+
+
+def metrics(served: Gateway) -> dict[str, float]:
+    text = page(served)
     found = re.findall(r"^([a-z_]+(?:\{[^}]*\})?) (\S+)$", text, re.MULTILINE)
     assert len(found) == sum(not line.startswith("#") for line in text.splitlines())
     return {name: float(value) for name, value in found}
@@ -91,6 +96,8 @@ def test_metrics_count_what_clients_and_the_store_did(bucket: Bucket, start: Sta
     store = {name: count for name, count in found.items() if name.startswith("media_gateway_store_requests_total")}
     assert sum(store.values()) == 2
     assert found['media_gateway_connections{state="writing"}'] >= 1
+    # Alerts and dashboards ask for nothing else.
+    assert not list(unknown(page(served), "media_gateway_"))
 
 
 def test_metrics_are_on_no_port_of_the_clients(start: Start, client: httpx2.Client) -> None:
