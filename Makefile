@@ -38,7 +38,7 @@ lint: ## Check the code without running it
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/mypy tests hack/cluster hack/demo.py hack/images/build.py hack/manifests.py benchmarks
+	$(BIN)/mypy tests hack/cluster hack/demo.py hack/images/build.py hack/manifests.py hack/reference.py benchmarks
 	$(BIN)/lint-imports
 	$(if $(YAML),$(BIN)/yamllint --strict --config-file hack/yamllint.yaml $(YAML))
 	uv lock --check --quiet
@@ -46,9 +46,10 @@ lint: ## Check the code without running it
 images: ## Build the images, all or COMPONENTS="operator ingest", tagged TAG=dev, by PROGRAM=docker, say
 	@python3 hack/images/build.py $(if $(TAG),--tag $(TAG)) $(if $(PROGRAM),--program $(PROGRAM)) $(COMPONENTS)
 
-manifests: ## Render manifests/ from the chart
+manifests: ## Render manifests/ from the chart, and its README from its values
 	@hack/setup.sh test
 	@$(BIN)/python hack/manifests.py
+	@$(BIN)/python hack/reference.py
 
 cluster: ## Run a Kubernetes on this machine, without Docker (as root), and print how to use it
 	@hack/cluster/kind create cluster --name media --kubeconfig .cache/kubeconfig

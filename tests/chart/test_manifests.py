@@ -1,6 +1,7 @@
 """What people apply without Helm."""
 
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -22,10 +23,21 @@ def documents(path: Path) -> list[Json]:
     return list(yaml.safe_load_all(path.read_text()))
 
 
-def test_the_manifests_are_what_the_chart_gives() -> None:
-    command = [sys.executable, str(ROOT / "hack/manifests.py"), "--check"]
+@pytest.mark.parametrize("program", ["manifests.py", "reference.py"])
+def test_what_is_made_of_the_chart_is_what_it_gives(program: str) -> None:
+    command = [sys.executable, str(ROOT / "hack" / program), "--check"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert not done.returncode, done.stderr
+
+
+def test_a_value_that_nothing_explains_is_named(tmp_path: Path) -> None:
+    copied = shutil.copytree(ROOT / "charts", tmp_path / "charts")
+    file = copied / "media-operator/values.yaml"
+    file.write_text(f"{file.read_text()}\nnew:\n  # new.one is explained.\n  one: 1\n  two: 2\n")
+    shutil.copytree(ROOT / "hack", tmp_path / "hack", ignore=shutil.ignore_patterns("cluster"))
+    command = [sys.executable, str(tmp_path / "hack/reference.py"), "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "values.yaml explains nothing of: new.two\n")
 
 
 def test_the_manifests_can_be_applied_in_one_go() -> None:
