@@ -3,7 +3,7 @@
 #
 #   hack/setup.sh uv     uv alone
 #   hack/setup.sh demo   what standalone and the command line need
-#   hack/setup.sh test   everything, exactly as locked, nginx, which the gateway is, Redis, scanners, a browser
+#   hack/setup.sh test   everything, exactly as locked, nginx, which the gateway is, Redis, scanners, what docs/ calls, a browser
 #                        with hls.js, Node, and the clients of tests/clients
 #
 # Quick when nothing is missing. What it installs goes into .tools and .venv, except that root on Debian uses apt-get.
@@ -75,6 +75,12 @@ ensure_scanners() {
   hack/apt.sh "${packages[@]}" || die "Scanners are needed to test uploads. Run: sudo apt-get install ${packages[*]}"
 }
 
+# Programs that the pages of docs/ call.
+ensure_shell() {
+  have curl && have jq && have openssl && have sqlite3 && return
+  hack/apt.sh curl jq openssl sqlite3 || die "They are needed to test the pages. Run: sudo apt-get install curl jq openssl sqlite3"
+}
+
 # What is made is played in a browser.
 ensure_browser() {
   have chromium || hack/apt.sh chromium || die "Chromium is needed to play media. Run: sudo apt-get install chromium"
@@ -123,6 +129,7 @@ case "${1:-}" in
     ensure_nginx
     ensure_redis
     ensure_scanners
+    ensure_shell
     ensure_node
     ensure_browser
     ensure_clients
