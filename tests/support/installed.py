@@ -121,7 +121,7 @@ class Installed(Service):
         return str(said.stdout)
 
     def uninstall(self) -> None:
-        self._helm("uninstall", RELEASE, "--namespace", SYSTEM, "--wait", "--timeout", "180s")
+        self._helm("uninstall", RELEASE, "--namespace", SYSTEM, "--ignore-not-found", "--wait", "--timeout", "180s")
 
     def _helm(self, *arguments: str, stdin: str = "") -> None:
         done = subprocess.run(

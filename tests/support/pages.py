@@ -6,6 +6,7 @@ A comment right before a block says what the block itself does not; before the f
     <!-- run by: tests/… -->    another test does what it says
     <!-- not run: … -->         nothing here can run it, and this is why
     <!-- runs beside: URL -->   it is a server, which the blocks after it find at this URL
+    <!-- file: PATH -->         a file of the reader, which the blocks after it find
 
 A `console` block holds commands after `$ ` and what they say, in which `…` stands for anything.
 """
@@ -27,7 +28,9 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 RUN = {"sh", "console", "js", "python", "redis"}
 READ = {"yaml", "json", "text", "html"}
 
-_TAG = re.compile(r"<!-- (runs on|run by|not run|runs beside): (.+?) -->", re.DOTALL)
+ON_CLUSTER = ("runs on", "cluster")
+
+_TAG = re.compile(r"<!-- (runs on|run by|not run|runs beside|file): (.+?) -->", re.DOTALL)
 #: What is another one each time, and what stands for it when outputs are compared.
 _VARYING = [
     (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "UUID"),
@@ -50,6 +53,7 @@ class Block:
     text: str
     kind: str = ""
     about: str = ""
+    on_cluster: bool = False
 
     def __str__(self) -> str:
         return f"{self.page.relative_to(ROOT)}:{self.line}"
@@ -57,9 +61,9 @@ class Block:
     @property
     def place(self) -> str:
         """Return where our own tests run it: `standalone`, `cluster`, or nowhere."""
-        if self.language not in RUN or self.kind in ("run by", "not run"):
+        if self.kind in ("run by", "not run") or (self.language not in RUN and self.kind != "file"):
             return ""
-        return self.about if self.kind == "runs on" else "standalone"
+        return self.about if self.kind == "runs on" else "cluster" if self.on_cluster else "standalone"
 
     def commands(self) -> list[tuple[str, str | None]]:
         """Return the commands of a block in a shell, each with what the page says that it prints, if it does."""
@@ -87,7 +91,7 @@ def blocks(page: Path) -> list[Block]:
             whole = tag[1], tag[2]
         elif token.type in ("fence", "code_block"):
             line = (token.map or [0])[0] + 1
-            found.append(Block(page, line, token.info.strip(), token.content, *(last if last[0] else whole)))
+            found.append(Block(page, line, token.info.strip(), token.content, *(last if last[0] else whole), whole == ON_CLUSTER))
         # A comment is for what comes right after it.
         last = (tag[1], tag[2]) if tag and headed else ("", "")
     return found
@@ -107,12 +111,15 @@ def pages(place: str) -> list[Path]:
 class Reader:
     """Somebody who follows a page in a copy of the checkout's directory.
 
-    variables are those of the shell; replaced says what stands in place of a word of the page, such as a host.
+    variables are those of the shell; replaced says what stands in place of a word of the page, such as a host; programs
+    are directories that come first in PATH; curl holds options of curl for each of its calls.
     """
 
     folder: Path
     variables: Mapping[str, str]
     replaced: Mapping[str, str] = field(default_factory=dict)
+    programs: Sequence[Path] = ()
+    curl: str = ""
 
     def follow(self, read: Sequence[Block]) -> None:
         """Run blocks; AssertionError with the output of the first that fails or says something else."""
@@ -140,15 +147,21 @@ class Reader:
         return text
 
     def _lines(self, block: Block, text: str, output: str) -> Iterable[str]:
-        if block.language in ("js", "python"):
+        if block.kind == "file":
+            # Not before it is this block's turn: the page may write the file anew.
+            source = self.folder / f"{output}.file"
+            source.write_text(text)
+            text = f"mkdir -p $(dirname {block.about}) && cp {shlex.quote(str(source))} {block.about}"
+        elif block.language in ("js", "python"):
             # Variables of the shell are names of the program.
             prelude, suffix, program = {
                 "js": ("for (const name in process.env) globalThis[name] ??= process.env[name];", "mjs", "node"),
                 "python": ("import os; globals().update(os.environ)", "py", "python"),
             }[block.language]
-            source = self.folder / f"{output}.{suffix}"
+            # Beside the files of the reader, which it may import.
+            source = self.folder / f"{output.replace('.said/', 'said-')}.{suffix}"
             source.write_text(f"{prelude}\n{text}")
-            text = f"{program} {shlex.quote(str(source))}"
+            text = f"{program} {source.name}"
         elif block.language == "redis":
             text = f"redis-cli -p $REDIS_PORT {' '.join(map(shlex.quote, text.split()))} | grep -x OK"
         yield f"{{\n{text}\n}} >{output} 2>&1" + (" &" if block.kind == "runs beside" else "")
@@ -161,10 +174,10 @@ class Reader:
         home = self.folder / "home"
         home.mkdir(exist_ok=True)
         # An answer that is an error is one for curl too.
-        (home / ".curlrc").write_text("fail-with-body\nno-progress-meter\nretry = 0\n")
+        (home / ".curlrc").write_text(f"fail-with-body\nno-progress-meter\n{self.curl}")
         own = {name: value for name, value in os.environ.items() if not name.startswith(("MEDIA_", "AWS_", "XDG_"))}
         own.pop("VIRTUAL_ENV", None)
-        path = f"{ROOT / '.venv/bin'}:{own['PATH']}"
+        path = ":".join([*map(str, self.programs), str(ROOT / ".venv/bin"), own["PATH"]])
         environment = {**own, "HOME": str(home), "PATH": path, "UV_NO_SYNC": "1", "COLUMNS": "200", **self.variables}
         with subprocess.Popen(
             ["bash", "-c", script],
