@@ -24,8 +24,6 @@ def shop(tmp_path: Path) -> Iterator[tuple[Path, str]]:
     """Serve a directory; give it and its origin."""
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
-        extensions_map = {**http.server.SimpleHTTPRequestHandler.extensions_map, ".mjs": "text/javascript"}
-
         def log_message(self, *_: object) -> None:
             pass
 

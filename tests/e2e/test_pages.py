@@ -33,7 +33,8 @@ def reader(media: Installed, tmp_path: Path) -> Iterator[Reader]:
     shutil.copy(PHOTO, folder)
     for key in KEYS:
         media.put(key, PHOTO.read_bytes())
-    yield Reader(folder, variables(media), programs=programs(media))
+    # Assets of other tests stay where they are.
+    yield Reader(folder, variables(media), {"--all-namespaces": "-n default"}, programs(media))
     media.cluster.kubectl("delete", ASSETS, "--all", "-n", "default", "--timeout=60s")
     for namespace, name in MADE:
         media.cluster.kubectl("delete", "secret", name, "-n", namespace, "--ignore-not-found")

@@ -1,6 +1,6 @@
 """The blocks of code in the documentation, run as a reader runs them: those of a page one after the other in one shell.
 
-A comment right before a block says what the block itself does not; before the first heading it holds for the whole page:
+A comment right before a block says what the block does not; before the first heading it holds for the whole page:
 
     <!-- runs on: cluster -->   tests/e2e/test_pages.py runs it, anything without a comment tests/docs/test_pages.py
     <!-- run by: tests/… -->    another test does what it says
@@ -11,6 +11,7 @@ A comment right before a block says what the block itself does not; before the f
 A `console` block holds commands after `$ ` and what they say, in which `…` stands for anything.
 """
 
+import contextlib
 import os
 import re
 import shlex
@@ -26,11 +27,13 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 #: Languages whose blocks are commands or programs, those that are only read, and by whom.
 RUN = {"sh", "console", "js", "python", "redis"}
-READ = {"yaml", "json", "text", "html"}
+READ = {"yaml", "json", "text", "html", "powershell"}
 
 ON_CLUSTER = ("runs on", "cluster")
 
 _TAG = re.compile(r"<!-- (runs on|run by|not run|runs beside|file): (.+?) -->", re.DOTALL)
+#: Variables of whoever runs the tests, which would lead a reader elsewhere.
+_FOREIGN = ("MEDIA_", "AWS_", "XDG_", "KUBE")
 #: What is another one each time, and what stands for it when outputs are compared.
 _VARYING = [
     (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "UUID"),
@@ -91,7 +94,9 @@ def blocks(page: Path) -> list[Block]:
             whole = tag[1], tag[2]
         elif token.type in ("fence", "code_block"):
             line = (token.map or [0])[0] + 1
-            found.append(Block(page, line, token.info.strip(), token.content, *(last if last[0] else whole), whole == ON_CLUSTER))
+            found.append(
+                Block(page, line, token.info.strip(), token.content, *(last if last[0] else whole), whole == ON_CLUSTER)
+            )
         # A comment is for what comes right after it.
         last = (tag[1], tag[2]) if tag and headed else ("", "")
     return found
@@ -131,7 +136,7 @@ class Reader:
             for place, (command, said) in enumerate(block.commands()):
                 name = f"{number}-{place}"
                 expected[name] = block, said
-                script += [f"echo {name} >.said/now", *self._lines(block, self._put(command), f".said/{name}")]
+                script += [f"echo {name} >{out}/now", *self._lines(block, self._put(command), out / name)]
         code, errors = self._shell("\n".join(script))
         now = (out / "now").read_text().strip()
         servers = [name for name, (block, _) in expected.items() if block.kind == "runs beside"]
@@ -146,10 +151,10 @@ class Reader:
             text = text.replace(word, other)
         return text
 
-    def _lines(self, block: Block, text: str, output: str) -> Iterable[str]:
+    def _lines(self, block: Block, text: str, output: Path) -> Iterable[str]:
         if block.kind == "file":
             # Not before it is this block's turn: the page may write the file anew.
-            source = self.folder / f"{output}.file"
+            source = output.with_suffix(".file")
             source.write_text(text)
             text = f"mkdir -p $(dirname {block.about}) && cp {shlex.quote(str(source))} {block.about}"
         elif block.language in ("js", "python"):
@@ -159,9 +164,9 @@ class Reader:
                 "python": ("import os; globals().update(os.environ)", "py", "python"),
             }[block.language]
             # Beside the files of the reader, which it may import.
-            source = self.folder / f"{output.replace('.said/', 'said-')}.{suffix}"
+            source = self.folder / f"said-{output.name}.{suffix}"
             source.write_text(f"{prelude}\n{text}")
-            text = f"{program} {source.name}"
+            text = f"{program} {source}"
         elif block.language == "redis":
             text = f"redis-cli -p $REDIS_PORT {' '.join(map(shlex.quote, text.split()))} | grep -x OK"
         yield f"{{\n{text}\n}} >{output} 2>&1" + (" &" if block.kind == "runs beside" else "")
@@ -175,7 +180,7 @@ class Reader:
         home.mkdir(exist_ok=True)
         # An answer that is an error is one for curl too.
         (home / ".curlrc").write_text(f"fail-with-body\nno-progress-meter\n{self.curl}")
-        own = {name: value for name, value in os.environ.items() if not name.startswith(("MEDIA_", "AWS_", "XDG_"))}
+        own = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
         own.pop("VIRTUAL_ENV", None)
         path = ":".join([*map(str, self.programs), str(ROOT / ".venv/bin"), own["PATH"]])
         environment = {**own, "HOME": str(home), "PATH": path, "UV_NO_SYNC": "1", "COLUMNS": "200", **self.variables}
@@ -192,10 +197,8 @@ class Reader:
             try:
                 code = process.wait()
             finally:
-                try:
+                with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGTERM)
-                except ProcessLookupError:
-                    pass
             return code, process.stderr.read() if process.stderr else ""
 
 

@@ -41,6 +41,13 @@ def test_links_lead_somewhere(document: Path) -> None:
             assert anchor in _anchors(target), link
 
 
+def test_every_page_is_in_the_index() -> None:
+    index = ROOT / "docs/README.md"
+    linked = {(index.parent / link.partition("#")[0]).resolve() for link in _links(index)}
+    missing = {page for page in DOCUMENTS[1:] if page.parent.name != "decisions"} - linked - {index}
+    assert not missing
+
+
 def test_links_are_found_wherever_they_stand(tmp_path: Path) -> None:
     document = tmp_path / "document.md"
     text = """# A `thing`, and more
