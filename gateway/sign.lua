@@ -46,6 +46,8 @@ end
 
 local sign = {}
 
+sign.hmac, sign.hex = hmac, hex
+
 -- Sets the variables $authorization, $amz_date and $amz_content for a request of this method for this path, whose
 -- characters all stand for themselves in a URL. Without an account they stay empty, and nginx sends no such headers.
 function sign.request(method, host, path)

@@ -106,6 +106,13 @@ if [ -n "$account" ]; then
   [ -n "${AWS_SECRET_ACCESS_KEY:-}" ] || complain "AWS_SECRET_ACCESS_KEY is missing, for AWS_ACCESS_KEY_ID is there"
   [ -n "${AWS_REGION:-}" ] || complain "AWS_REGION is missing, for AWS_ACCESS_KEY_ID is there"
 fi
+signing=${GATEWAY_SIGNING_KEY:-}
+previous=${GATEWAY_SIGNING_PREVIOUS_KEY:-}
+if [ -n "$signing$previous" ]; then
+  [ ${#signing} -ge 32 ] || complain "GATEWAY_SIGNING_KEY must have at least 32 characters"
+  [ -z "$previous" ] || [ ${#previous} -ge 32 ] || complain "GATEWAY_SIGNING_PREVIOUS_KEY must have at least 32 characters"
+  [ -n "$account" ] || complain "AWS_ACCESS_KEY_ID is missing: with GATEWAY_SIGNING_KEY an account must read private/*"
+fi
 home=$(cd "${0%/*}" && pwd)
 case $home in
   *[!A-Za-z0-9._/-]*) complain "the path '$home' has characters that nginx would take for its own" ;;

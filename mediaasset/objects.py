@@ -39,6 +39,10 @@ _NAME_LENGTH = 120
 class Signer(Protocol):
     """Makes the URLs of `Store.sign` and `Store.sign_all`."""
 
+    @property
+    def opens_trees(self) -> bool:
+        """Whether the URL of a file opens those beside it as well, when they are one rendition."""
+
     async def sign_all(self, wanted: Sequence[str], lifetime: timedelta, /) -> list[str]:
         """Return a URL for each key."""
 
@@ -74,6 +78,11 @@ class ObjectStore:
         self._signer = signer
         self._streams = streams
         self._part_bytes = _FILE_PART_BYTES if isinstance(backend, LocalStore) else PART_BYTES
+
+    @property
+    def opens_trees(self) -> bool:
+        """Tell what a signed URL opens."""
+        return self._signer.opens_trees
 
     @_translated
     async def write(self, key: str, chunks: AsyncIterable[bytes], length: Length = UNKNOWN) -> None:
@@ -184,12 +193,15 @@ class ObjectStore:
             await asyncio.to_thread(persist, Path(self._backend.prefix), key)
 
 
+def saved_name(file_name: str) -> str:
+    """Return a name to save a file under: no program takes a path, a quote or a control character for a part of it."""
+    path = PurePosixPath(re.sub(r'[\x00-\x1f\x7f"\\/]', "_", file_name).strip() or "download")
+    return path.stem[:_NAME_LENGTH] + path.suffix[:16]
+
+
 def attachment(file_name: str) -> str:
     """Return the Content-Disposition (RFC 6266) of a download that is saved under this name."""
-    # No program takes a path, a quote or a control character for a part of the name.
-    clean = re.sub(r'[\x00-\x1f\x7f"\\/]', "_", file_name).strip() or "download"
-    path = PurePosixPath(clean)
-    name = path.stem[:_NAME_LENGTH] + path.suffix[:16]
+    name = saved_name(file_name)
     plain = name.encode("ascii", "replace").decode().replace("?", "_")
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
 

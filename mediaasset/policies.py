@@ -70,6 +70,9 @@ RIGHTS: Mapping[str, Mapping[Component, frozenset[Right]]] = {
     },
 }
 
+#: What the gateway may below private/ in addition, where it answers signed URLs.
+_SIGNED_URLS = frozenset({Right.READ, Right.LIST})
+
 #: Large objects go up in parts, and those of an upload that breaks off are taken back, or it goes on after them.
 _ACTIONS: Mapping[Right, tuple[str, ...]] = {
     Right.READ: ("s3:GetObject",),
@@ -80,7 +83,14 @@ _ACTIONS: Mapping[Right, tuple[str, ...]] = {
 }
 
 
-def bucket_policy(bucket: str, prefix: str, principals: Mapping[str, str]) -> Policy:
+def rights_of(component: Component, top: str, *, signed_urls: bool = False) -> frozenset[Right]:
+    """Return what a component may do below a prefix; signed_urls: whether the gateway answers those."""
+    if signed_urls and (component, top) == (Component.GATEWAY, keys.PRIVATE):
+        return _SIGNED_URLS
+    return RIGHTS[top].get(component, frozenset())
+
+
+def bucket_policy(bucket: str, prefix: str, principals: Mapping[str, str], *, signed_urls: bool = False) -> Policy:
     """Return the policy of a bucket whose root prefix is `prefix`, perhaps empty.
 
     principals names the components' accounts as the server does: `arn:aws:iam::…` at AWS, access keys in versitygw. A
@@ -90,25 +100,25 @@ def bucket_policy(bucket: str, prefix: str, principals: Mapping[str, str]) -> Po
     statements = [
         {"Sid": statement["Sid"], "Principal": principal, **statement}
         for component, principal in {**named, Component.ANONYMOUS: "*"}.items()
-        for statement in _statements(component, bucket, prefix)
+        for statement in _statements(component, bucket, prefix, signed_urls=signed_urls)
     ]
     return {"Version": _VERSION, "Statement": statements}
 
 
-def identity_policy(component: Component, bucket: str, prefix: str) -> Policy:
+def identity_policy(component: Component, bucket: str, prefix: str, *, signed_urls: bool = False) -> Policy:
     """Return the policy to attach to the account or role of one component."""
-    return {"Version": _VERSION, "Statement": list(_statements(component, bucket, prefix))}
+    return {"Version": _VERSION, "Statement": list(_statements(component, bucket, prefix, signed_urls=signed_urls))}
 
 
-def _statements(component: Component, bucket: str, prefix: str) -> Iterator[Policy]:
+def _statements(component: Component, bucket: str, prefix: str, *, signed_urls: bool) -> Iterator[Policy]:
     arn = f"arn:aws:s3:::{bucket}"
     root = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
     listed = []
     may_abort = any(Right.ABORT in cells.get(component, ()) for cells in RIGHTS.values())
     # One statement for all prefixes with the same rights: there are servers that take few bytes of policy.
     allowed: dict[tuple[str, ...], list[str]] = {}
-    for top, cells in RIGHTS.items():
-        rights = cells.get(component, frozenset())
+    for top in RIGHTS:
+        rights = rights_of(component, top, signed_urls=signed_urls)
         actions = tuple(sorted({action for right in rights - {Right.LIST} for action in _ACTIONS[right]}))
         if actions:
             allowed.setdefault(actions, []).append(top)

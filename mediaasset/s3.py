@@ -14,6 +14,7 @@ from pydantic import AfterValidator, Field, HttpUrl
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from mediaasset.objects import ObjectStore, attachment
+from mediaasset.signing import PrivateFirst, UrlSigner
 from mediaasset.store import Length
 from mediaasset.storeerrors import store_error
 
@@ -46,8 +47,11 @@ class StoreSettings(BaseSettings):
     public_endpoint: HttpUrl | None = None
 
 
-def open_store(settings: StoreSettings) -> ObjectStore:
-    """Return the store in this bucket; raises MediaError when the variables AWS_… are not sound. Nothing is sent."""
+def open_store(settings: StoreSettings, private: UrlSigner | None = None) -> ObjectStore:
+    """Return the store in this bucket; raises MediaError when the variables AWS_… are not sound. Nothing is sent.
+
+    private: who signs URLs of private renditions in place of S3.
+    """
     # obstore reads AWS_UNSIGNED_PAYLOAD itself. To hash what TLS vouches for would cost more than to send it.
     options: S3Config = {"unsigned_payload": True} if payload() is Payload.TRUSTED else {}
     try:
@@ -60,7 +64,8 @@ def open_store(settings: StoreSettings) -> ObjectStore:
         raise store_error(error) from error
 
     extras = _Extras(signing, settings)
-    return ObjectStore(backend, extras, None if payload() is Payload.SIGNED else extras)
+    signer = PrivateFirst(private, extras) if private else extras
+    return ObjectStore(backend, signer, None if payload() is Payload.SIGNED else extras)
 
 
 def endpoint() -> str | None:
@@ -88,6 +93,9 @@ def payload() -> Payload:
 
 class _Extras:
     """Implements the signer and the streams of a store."""
+
+    #: A signature of S3 is for one object.
+    opens_trees = False
 
     def __init__(self, signing: S3Store, settings: StoreSettings) -> None:
         self._signing = signing

@@ -35,6 +35,10 @@ class Store(Protocol):
     DiskFull when it has no room.
     """
 
+    @property
+    def opens_trees(self) -> bool:
+        """Whether a signed URL of a private playlist opens the files that it names, too."""
+
     async def write(self, key: str, chunks: AsyncIterable[bytes], length: Length = UNKNOWN) -> None:
         """Write an object as it streams in; it appears whole or not at all, and survives a crash once this returns.
 

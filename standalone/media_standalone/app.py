@@ -32,7 +32,7 @@ from media_operator.settings import Settings as OperatorSettings
 from media_standalone.assets import SqliteAssets, load_profiles
 from media_standalone.database import Database
 from media_standalone.datadir import DataDir
-from media_standalone.directory import Signer, open_store
+from media_standalone.directory import open_store
 from media_standalone.jobs import ProcessJobs
 from media_standalone.partial import DirectoryParts
 from media_standalone.process import Runner
@@ -40,6 +40,7 @@ from media_standalone.serving import routes
 from media_standalone.sweeping import sweeping
 from mediaasset import exposition
 from mediaasset.environment import load
+from mediaasset.signing import UrlSigner
 
 _LOG = structlog.get_logger(__name__)
 
@@ -100,7 +101,7 @@ async def _serve(options: Options, data: DataDir) -> None:
     async with AsyncExitStack() as stack:
         listener = stack.enter_context(_listen(options.host, options.port))
         base_url = options.public_url or _url(options.host, listener)
-        signer = Signer(data.url_secret(), base_url)
+        signer = UrlSigner(base_url, data.url_secret())
         store = open_store(data.store, signer)
         data.remove_leftovers()
         database = await Database.open(data.database)

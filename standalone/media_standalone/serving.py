@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import formatdate, parsedate_to_datetime
 from pathlib import Path
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote
 
 from starlette.datastructures import Headers
 from starlette.responses import FileResponse, Response
@@ -16,10 +16,11 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from media_ingest.errors import Problem, Slug
-from media_standalone.directory import DOWNLOAD, Signer
+from media_standalone.directory import DOWNLOAD
 from mediaasset import keys
 from mediaasset.media import Kind, by_mime, served_mime
 from mediaasset.objects import attachment
+from mediaasset.signing import UrlSigner
 
 _METHODS = "GET, HEAD, OPTIONS"
 _IMMUTABLE = "public, max-age=31536000, immutable"
@@ -67,15 +68,13 @@ class _File:
 
 
 class Renditions:
-    """An ASGI endpoint that serves the files of the store, whose keys are the paths of their URLs.
+    """An ASGI endpoint that serves the files of the store, whose keys are the paths of their URLs."""
 
-    With a signer, only a URL that it signed is answered.
-    """
+    _noun = "rendition"
 
-    def __init__(self, root: Path, signer: Signer | None = None) -> None:
-        """Take the directory of the store, and for private files the signer."""
+    def __init__(self, root: Path) -> None:
+        """Take the directory of the store."""
         self._root = root.resolve()
-        self._signer = signer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -88,18 +87,16 @@ class Renditions:
         if scope["method"] not in ("GET", "HEAD"):
             return _problem(Slug.METHOD_NOT_ALLOWED, "Renditions can only be read.", headers={"Allow": _METHODS})
         # The path as it is: what a Route matches ends before a line break at its end.
-        key = scope["path"].removeprefix("/")
-        cache_control = _IMMUTABLE
-        if self._signer is not None:
-            query = _query(scope)
-            remaining = self._signer.remaining(key, query.get("expires", ""), query.get("signature", ""))
-            if remaining is None:
-                return _problem(Slug.FORBIDDEN, "The URL is not signed, or its time is over: ask for a new one.")
-            cache_control = f"private, max-age={remaining}"
+        return await self._of_path(scope, scope["path"].removeprefix("/"))
+
+    async def _of_path(self, scope: Scope, path: str) -> Response:
+        return await self._of_key(scope, path, _IMMUTABLE)
+
+    async def _of_key(self, scope: Scope, key: str, cache_control: str, disposition: str | None = None) -> Response:
         file = await asyncio.to_thread(self._find, key)
         if file is None:
-            return _problem(Slug.NOT_FOUND, "There is no such rendition.")
-        return _of_file(scope, file, cache_control)
+            return _problem(Slug.NOT_FOUND, f"There is no such {self._noun}.")
+        return _of_file(scope, file, cache_control, disposition)
 
     def _find(self, key: str) -> _File | None:
         *folders, name = key.split("/")
@@ -110,26 +107,36 @@ class Renditions:
         return _File(self._root / key, status, mime, f'"{match["digest"]}"') if status else None
 
 
-class Downloads(Renditions):
-    """An ASGI endpoint for what is to be saved: any file of the store by a URL that the signer made, with a name."""
+class PrivateRenditions(Renditions):
+    """An ASGI endpoint for the files under private/, for whoever has a URL that the signer made."""
 
-    def __init__(self, root: Path, signer: Signer) -> None:
+    def __init__(self, root: Path, signer: UrlSigner) -> None:
         """Take the directory of the store, and the signer."""
         super().__init__(root)
-        self._names = signer
+        self._signer = signer
 
-    async def _answer(self, scope: Scope) -> Response:
-        if scope["method"] not in ("GET", "HEAD"):
-            return _problem(Slug.METHOD_NOT_ALLOWED, "Files can only be read.", headers={"Allow": "GET, HEAD"})
-        key, query = scope["path"].removeprefix(f"/{DOWNLOAD}/"), _query(scope)
-        name = query.get("name", "")
-        remaining = self._names.remaining(key, query.get("expires", ""), query.get("signature", ""), name)
+    async def _of_path(self, scope: Scope, path: str) -> Response:
+        top, token, rest = [*path.split("/", 2), "", ""][:3]
+        return await self._opened(scope, token, f"{top}/{rest}")
+
+    async def _opened(self, scope: Scope, token: str, key: str) -> Response:
+        name = _query(scope).get("download", "")
+        remaining = self._signer.remaining(token, key, quote(name, safe=""))
         if remaining is None:
-            return _problem(Slug.FORBIDDEN, "The URL is not signed, or its time is over: ask for a new one.")
-        file = await asyncio.to_thread(self._find, key)
-        if file is None:
-            return _problem(Slug.NOT_FOUND, "There is no such file.")
-        return _of_file(scope, file, f"private, max-age={remaining}", attachment(name))
+            return _problem(Slug.SIGNATURE_INVALID, "The URL is not signed, or was changed: ask the API for a new one.")
+        if remaining <= 0:
+            return _problem(Slug.URL_EXPIRED, "Ask the API for a new URL.")
+        return await self._of_key(scope, key, f"private, max-age={remaining}", attachment(name) if name else None)
+
+
+class Downloads(PrivateRenditions):
+    """An ASGI endpoint for what is to be saved: any file of the store by a URL that the signer made, with a name."""
+
+    _noun = "file"
+
+    async def _of_path(self, scope: Scope, path: str) -> Response:
+        _, token, key = [*path.split("/", 2), "", ""][:3]
+        return await self._opened(scope, token, key)
 
     def _find(self, key: str) -> _File | None:
         status = _status(self._root / key) if all(_SEGMENT.match(part) for part in key.split("/")) else None
@@ -152,11 +159,11 @@ def _status(path: Path) -> os.stat_result | None:
     return status if stat.S_ISREG(status.st_mode) else None
 
 
-def routes(root: Path, signer: Signer) -> list[Route]:
+def routes(root: Path, signer: UrlSigner) -> list[Route]:
     """Return the routes under which the renditions of this store are served."""
     return [
         Route(f"/{keys.PUBLIC}/{{path:path}}", Renditions(root)),
-        Route(f"/{keys.PRIVATE}/{{path:path}}", Renditions(root, signer)),
+        Route(f"/{keys.PRIVATE}/{{path:path}}", PrivateRenditions(root, signer)),
         Route(f"/{DOWNLOAD}/{{path:path}}", Downloads(root, signer)),
     ]
 

@@ -336,6 +336,52 @@ def test_a_gateway_gets_what_was_set(helm: Callable[..., Any], minimal: Json) ->
     assert given["AWS_REGION"]
 
 
+def test_signed_urls_have_one_secret_a_route_and_their_rights(helm: Helm, minimal: Json) -> None:
+    values = {
+        **minimal,
+        "s3": minimal["s3"]
+        | {"credentials": minimal["s3"]["credentials"] | {"gateway": {"existingSecret": "s3-gateway"}}},
+        "gateway": {"signing": {"existingSecret": "media-signing"}},
+        "ingress": {"enabled": True},
+        "httpRoute": {"enabled": True, "parentRefs": [{"name": "gateway"}]},
+        "bucket": {"apply": {"enabled": True}},
+    }
+    done = helm("template", "media", str(CHART), values=values)
+    rendered = [body for body in yaml.safe_load_all(done.stdout) if body]
+    containers = {
+        name: container_of(named(rendered, "Deployment", f"media-media-operator-{name}"))
+        for name in ("gateway", "ingest")
+    }
+    taken = {
+        each["name"]: each["valueFrom"]["secretKeyRef"]
+        for container in containers.values()
+        for each in container["env"]
+        if "SIGNING" in each["name"] and "valueFrom" in each
+    }
+    assert {each.pop("name") for each in taken.values()} == {"media-signing"}
+    assert taken == {
+        "GATEWAY_SIGNING_KEY": {"key": "current", "optional": False},
+        "GATEWAY_SIGNING_PREVIOUS_KEY": {"key": "previous", "optional": True},
+        "MEDIA_INGEST_SIGNING_KEY": {"key": "current"},
+    }
+    read = set(re.findall(r"\$\{([A-Z_]+):-", (ROOT / "gateway/start.sh").read_text()))
+    assert {name for name in taken if name.startswith("GATEWAY_")} <= read
+    given = env_of(containers["ingest"])
+    assert given["MEDIA_INGEST_SIGNING_BASE_URL"] == values["publicBaseURL"]
+    assert {name for name in given if "SIGNING" in name} <= {
+        f"MEDIA_INGEST_{field}".upper() for field in IngestSettings.model_fields
+    }
+    [ingress], [route] = of_kind(rendered, "Ingress"), of_kind(rendered, "HTTPRoute")
+    paths = {path["path"]: path["backend"]["service"]["name"] for path in ingress["spec"]["rules"][0]["http"]["paths"]}
+    assert paths["/private/"] == paths["/media/"]
+    backends = {rule["matches"][0]["path"]["value"]: rule["backendRefs"] for rule in route["spec"]["rules"]}
+    assert backends["/private/"] == backends["/media/"]
+    assert "--signed-urls" in container_of(named(rendered, "Job", "media-media-operator-bucket"))["args"]
+    # Nobody else reads what is private.
+    refused = helm("template", "media", str(CHART), values={**values, "s3": minimal["s3"]})
+    assert "s3.credentials.gateway" in refused.stderr
+
+
 def test_the_pods_of_jobs_are_what_the_operator_takes(rendered: list[Json], tmp_path: Path) -> None:
     file = tmp_path / "pod.yaml"
     [config] = [each for each in of_kind(rendered, "ConfigMap") if "pod.yaml" in each["data"]]

@@ -15,13 +15,14 @@ import pytest
 import s3server
 from media_standalone.assets import SqliteAssets
 from media_standalone.database import Database
-from media_standalone.directory import Signer, open_store
+from media_standalone.directory import open_store
 from media_standalone.jobs import ProcessJobs
 from media_standalone.process import Runner
 from mediaasset.assets import Assets
 from mediaasset.jobs import Jobs
 from mediaasset.s3 import StoreSettings
 from mediaasset.s3 import open_store as open_bucket
+from mediaasset.signing import UrlSigner
 from mediaasset.store import Store
 
 
@@ -53,7 +54,7 @@ async def _process_jobs(path: Path) -> AsyncIterator[Jobs]:
 
 @asynccontextmanager
 async def _directory_store(path: Path) -> AsyncIterator[Store]:
-    yield open_store(path / "store", Signer(b"k" * 32, "http://127.0.0.1:1"))
+    yield open_store(path / "store", UrlSigner("http://127.0.0.1:1", b"k" * 32))
 
 
 @asynccontextmanager

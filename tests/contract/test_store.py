@@ -161,15 +161,15 @@ async def test_signed_url_names_the_object(store: Store) -> None:
     await store.create(key, b"x")
     url = await store.sign(key, timedelta(hours=1))
     assert url.startswith("http")
-    assert key in url.partition("?")[0]
-    assert url.partition("?")[2]
+    assert url.partition("?")[0].endswith(key.removeprefix("private"))
+    assert "/private/~" in url or "X-Amz-Signature=" in url
 
 
 async def test_many_urls_are_signed_at_once(store: Store) -> None:
     wanted = [f"private/default/assets/uid/{name}-0123456789abcdef.jpg" for name in ("small", "large")]
     signed = await store.sign_all(wanted, timedelta(hours=1))
     assert list(signed) == wanted
-    assert all(key in url.partition("?")[0] for key, url in signed.items())
+    assert all(url.partition("?")[0].endswith(key.removeprefix("private")) for key, url in signed.items())
     assert await store.sign_all([], timedelta(hours=1)) == {}
 
 

@@ -1,6 +1,7 @@
 """What the serving suite runs against: a base URL, and known objects behind it, put there through the store."""
 
 import asyncio
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
@@ -12,14 +13,15 @@ import pytest
 import gateway
 import s3server
 from media_standalone.datadir import DataDir
-from media_standalone.directory import Signer, open_store
+from media_standalone.directory import open_store
+from mediaasset.signing import UrlSigner
 from mediaasset.store import Store
-from served import HIDDEN, PRIVATE, PUBLISHED, Served
+from served import HIDDEN, PUBLISHED, UNPUBLISHED, Served
 from standalone import started
 
 
 async def _put(store: Store) -> None:
-    for known in (*PUBLISHED, PRIVATE):
+    for known in (*PUBLISHED, *UNPUBLISHED):
         assert await store.create(known.key, known.body)
     for key, body in HIDDEN.items():
         assert await store.create(key, body)
@@ -29,23 +31,28 @@ async def _put(store: Store) -> None:
 def _standalone(path: Path) -> Iterator[Served]:
     data = DataDir(path / "data")
     with started(data.path) as server:
-        signer = Signer(data.url_secret(), server.base_url)
+        signer = UrlSigner(server.base_url, data.url_secret())
         asyncio.run(_put(open_store(data.store, signer)))
-        yield Served(server.base_url, lambda key, lifetime: asyncio.run(signer.sign(key, lifetime)), data.store)
+        yield Served(server.base_url, (signer,), data.store)
 
 
 @contextmanager
 def _gateway(path: Path, *, signs: bool = False) -> Iterator[Served]:
     with s3server.start(path / "s3") as server:
         account = server.create_account("gateway") if signs else None
-        bucket = gateway.bucket(server, prefix="root", account=account)
-        for known in (*PUBLISHED, PRIVATE):
+        bucket = gateway.bucket(server, prefix="root", account=account, signed_urls=signs)
+        for known in (*PUBLISHED, *UNPUBLISHED):
             bucket.put(known.key, known.body)
         for key, body in HIDDEN.items():
             obstore.put(bucket.store, key, body)
-        own = server.environment("media", account=account) if account else {}
+        own: dict[str, str] = {}
+        used: tuple[str, ...] = ()
+        if account:
+            used = tuple(secrets.token_urlsafe(24) for _ in range(2))
+            names = ("GATEWAY_SIGNING_KEY", "GATEWAY_SIGNING_PREVIOUS_KEY")
+            own = server.environment("media", account=account) | dict(zip(names, used, strict=True))
         with gateway.start(path / "gateway", server.endpoint, **own, GATEWAY_PREFIX="root") as served:
-            yield Served(served.base_url)
+            yield Served(served.base_url, tuple(UrlSigner(served.base_url, each.encode()) for each in used))
 
 
 SERVERS: dict[str, Callable[[Path], AbstractContextManager[Served]]] = {

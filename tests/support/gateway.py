@@ -57,9 +57,10 @@ class Bucket:
         obstore.put(self.store, key, body, attributes=publish._attributes(key, served_mime(key) or ""))
 
 
-def bucket(server: S3Server, *, prefix: str = "", account: Account | None = None) -> Bucket:
+def bucket(server: S3Server, *, prefix: str = "", account: Account | None = None, signed_urls: bool = False) -> Bucket:
     """Make the bucket, of which anybody may read what lies under media/ and nothing else, or only the account."""
-    policy = bucket_policy("media", prefix, {"gateway": account.access_key} if account else {})
+    named = {"gateway": account.access_key} if account else {}
+    policy = bucket_policy("media", prefix, named, signed_urls=signed_urls)
     if account:
         policy["Statement"] = [each for each in policy["Statement"] if each["Principal"] != "*"]
     server.create_bucket("media", policy)

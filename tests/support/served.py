@@ -4,7 +4,6 @@ import hashlib
 import json
 import re
 import socket
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -13,6 +12,7 @@ from urllib.parse import urlsplit
 import httpx2
 
 from mediaasset import keys
+from mediaasset.signing import UrlSigner
 
 PREFIX = "media/default/users/42/4fd6c2a0-0000-4000-8000-000000000001/"
 PRIVATE_PREFIX = PREFIX.replace("media/", "private/", 1)
@@ -46,6 +46,14 @@ VIDEO = _known(PREFIX, "mp4", MP4, "mp4", "video/mp4")
 DOCUMENT = _known(PREFIX, "original", TEXT, "txt", "text/plain")
 PRIVATE = _known(PRIVATE_PREFIX, "medium", JPEG, "jpg", "image/jpeg")
 
+PRIVATE_FILM = _known(PRIVATE_PREFIX, "mp4", MP4, "mp4", "video/mp4")
+PRIVATE_DOCUMENT = _known(PRIVATE_PREFIX, "original", TEXT, "txt", "text/plain")
+PRIVATE_TREE = keys.rendition_tree(PRIVATE_PREFIX, "hls", hashlib.sha256(MP4).hexdigest())
+PRIVATE_PLAYLIST = Known(f"{PRIVATE_TREE}index.m3u8", b"#EXTM3U\n720.mp4\n", "application/vnd.apple.mpegurl")
+PRIVATE_SEGMENTS = Known(f"{PRIVATE_TREE}720.mp4", MP4, "video/mp4")
+OTHER_TREE = Known(PRIVATE_PLAYLIST.key.replace("/hls-", "/other-"), b"#EXTM3U\n", "application/vnd.apple.mpegurl")
+UNPUBLISHED = (PRIVATE, PRIVATE_FILM, PRIVATE_DOCUMENT, PRIVATE_PLAYLIST, PRIVATE_SEGMENTS, OTHER_TREE)
+
 TREE = keys.rendition_tree(PREFIX, "hls", hashlib.sha256(MP4).hexdigest())
 PLAYLIST = Known(f"{TREE}index.m3u8", b"#EXTM3U\n" * 100, "application/vnd.apple.mpegurl")
 SEGMENTS = Known(f"{TREE}720.mp4", MP4, "video/mp4")
@@ -69,23 +77,23 @@ HIDDEN = {
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A server that serves IMAGE, VIDEO, DOCUMENT and, by URLs that it signs, PRIVATE.
+    """A server that serves PUBLISHED and, by URLs of its signers, UNPUBLISHED.
 
-    sign is None where private renditions are another server's: in a cluster, S3's. root is the directory of the store,
-    if it has one. An Ingress answers by itself, and without a body, where no path leads to us.
+    signers has the one of now, and that of the secret before it if the server knows that; it is empty where private
+    renditions are another server's: S3's. root is the directory of the store, if it has one. An Ingress answers by
+    itself, and without a body, where no path leads to us.
     """
 
     base_url: str
-    sign: Callable[[str, timedelta], str] | None = None
+    signers: tuple[UrlSigner, ...] = ()
     root: Path | None = None
     is_behind_ingress: bool = False
 
     def url(self, known: Known) -> str:
         return f"{self.base_url}/{known.key}"
 
-    def signed(self, key: str, lifetime: timedelta) -> str:
-        assert self.sign is not None
-        return self.sign(key, lifetime)
+    def signed(self, known: Known, lifetime: timedelta = timedelta(hours=1), file_name: str | None = None) -> str:
+        return self.signers[0].url(known.key, lifetime, file_name)
 
 
 def raw(served: Served, target: str, method: str = "GET") -> tuple[int, bytes]:

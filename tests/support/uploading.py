@@ -15,9 +15,10 @@ from media_ingest.auth import Scope, Token, Tokens, digest
 from media_ingest.settings import Settings
 from media_standalone.assets import SqliteAssets
 from media_standalone.database import Database
-from media_standalone.directory import Signer, open_store
+from media_standalone.directory import open_store
 from media_standalone.partial import DirectoryParts
 from mediaasset.objects import ObjectStore
+from mediaasset.signing import UrlSigner
 from mediaasset.task import Progress
 from polling import until
 
@@ -140,7 +141,7 @@ async def running_api(tmp_path: Path, *, parts: Mapping[str, Any] | None = None,
     directory = tmp_path / "store"
     made: dict[str, Any] = {
         "assets": assets,
-        "store": open_store(directory, Signer(b"s" * 32, BASE_URL)),
+        "store": open_store(directory, UrlSigner(BASE_URL, b"s" * 32)),
         "parts": DirectoryParts(tmp_path / "partial", directory),
         "progress": Halfway(),
         "tokens": Tokens(USERS.values()),

@@ -15,7 +15,7 @@ from media_operator.reconcile import Reconciler
 from media_operator.settings import Settings
 from media_standalone.assets import SqliteAssets
 from media_standalone.database import Database
-from media_standalone.directory import Signer
+from media_standalone.directory import signed_by
 from mediaasset import keys
 from mediaasset.assets import NotFoundError
 from mediaasset.jobs import Hindrance, Job, JobPhase, JobsError, NameTakenError
@@ -23,6 +23,7 @@ from mediaasset.media import Kind
 from mediaasset.names import REPROCESS_ANNOTATION, REPROCESS_RENDITIONS_ANNOTATION
 from mediaasset.objects import ObjectStore
 from mediaasset.reasons import MediaError, Reason
+from mediaasset.signing import UrlSigner
 from mediaasset.spec import MediaAsset, MediaProfile
 from mediaasset.store import ObjectInfo
 from mediaasset.task import Rendition, RenditionResult, RenditionState, Task, encode
@@ -170,7 +171,7 @@ class World:
         self.assets = SqliteAssets(database, lambda *_: None, self.profiles, now=lambda: self.now)
         # Prefixes of keys that the store refuses, and Jobs whose pods do not end.
         self.broken: set[str] = set()
-        self.store = ObjectStore(MemoryStore(), Signer(b"k" * 32, "http://localhost"))
+        self.store = ObjectStore(MemoryStore(), signed_by(UrlSigner("http://localhost", b"k" * 32)))
         self.restart()
 
     def restart(self) -> None:

@@ -19,6 +19,7 @@ bucket = typer.Typer(
 _COLOURS = {"same": "green", "applied": "green", "unsupported": "yellow"}
 
 Private = Annotated[bool, typer.Option("--private", help="Let nobody read media/* without an account.")]
+SignedUrls = Annotated[bool, typer.Option("--signed-urls", help="The gateway answers signed URLs of private media.")]
 Unblock = Annotated[bool, typer.Option("--unblock", help="Turn off public access blocks that are against media/*.")]
 Principals = Annotated[
     list[str],
@@ -36,13 +37,23 @@ def check(
     url: Bucket,
     *,
     private: Private = False,
+    signed_urls: SignedUrls = False,
     unblock: Unblock = False,
     principal: Principals = [],  # noqa: B006 - typer makes a new one each time
     origin: Origins = [],  # noqa: B006 - the same
     output: Format = Output.TABLE,
 ) -> None:
     """Show what differs from what it should be; changes nothing. Exits with 1 if something does."""
-    _run(url, principal, origin, private=private, unblock=unblock, dry_run=True, output=output)
+    _run(
+        url,
+        principal,
+        origin,
+        private=private,
+        signed_urls=signed_urls,
+        unblock=unblock,
+        dry_run=True,
+        output=output,
+    )
 
 
 @bucket.command()
@@ -50,6 +61,7 @@ def apply(
     url: Bucket,
     *,
     private: Private = False,
+    signed_urls: SignedUrls = False,
     unblock: Unblock = False,
     principal: Principals = [],  # noqa: B006 - typer makes a new one each time
     origin: Origins = [],  # noqa: B006 - the same
@@ -58,12 +70,25 @@ def apply(
     output: Format = Output.TABLE,
 ) -> None:
     """Bring the settings about; what others have put there stays. Exits with 1 if something is left to do."""
-    _run(url, principal, origin, private=private, unblock=unblock, dry_run=dry_run, lenient=lenient, output=output)
+    _run(
+        url,
+        principal,
+        origin,
+        private=private,
+        signed_urls=signed_urls,
+        unblock=unblock,
+        dry_run=dry_run,
+        lenient=lenient,
+        output=output,
+    )
 
 
 @bucket.command()
 def iam(
-    component: Annotated[str, typer.Argument(help="ingest, operator, transcoder, gateway or anonymous.")], url: Bucket
+    component: Annotated[str, typer.Argument(help="ingest, operator, transcoder, gateway or anonymous.")],
+    url: Bucket,
+    *,
+    signed_urls: SignedUrls = False,
 ) -> None:
     """Print the policy of S3 that gives a component what it needs, and no more, as JSON.
 
@@ -78,7 +103,7 @@ def iam(
     if component == Component.ANONYMOUS:
         print_json(bucket_policy(name, prefix, {}))
     else:
-        print_json(identity_policy(Component(component), name, prefix))
+        print_json(identity_policy(Component(component), name, prefix, signed_urls=signed_urls))
 
 
 def _run(
@@ -87,6 +112,7 @@ def _run(
     origins: list[str],
     *,
     private: bool,
+    signed_urls: bool,
     unblock: bool,
     dry_run: bool,
     lenient: bool = False,
@@ -100,6 +126,7 @@ def _run(
         bucket=name,
         prefix=prefix,
         public=not private,
+        signed_urls=signed_urls,
         principals=_principals(principals),
         origins=tuple(origins) or ("*",),
         unblock=unblock,

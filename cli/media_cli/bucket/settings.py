@@ -58,11 +58,16 @@ class BucketError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
-    """What is asked of the bucket. principals: the accounts of components, for servers without policies of accounts."""
+    """What is asked of the bucket.
+
+    principals: the accounts of components, for servers without policies of accounts; signed_urls: whether the gateway
+    answers those.
+    """
 
     bucket: str
     prefix: str
     public: bool = True
+    signed_urls: bool = False
     principals: dict[str, str] = field(default_factory=dict)
     origins: tuple[str, ...] = ("*",)
     unblock: bool = False
@@ -155,7 +160,7 @@ def _policy(client: Any, wish: Wish) -> Setting:
     found: Json = json.loads(answer.get("Policy") or "{}")
     listed: Any = found.get("Statement", [])
     before: list[Json] = listed if isinstance(listed, list) else [listed]
-    own = wanted.statements(wish.bucket, wish.prefix, wish.principals, public=wish.public)
+    own = wanted.statements(wish.bucket, wish.prefix, wish.principals, public=wish.public, signed_urls=wish.signed_urls)
     after = wanted.merged(before, own, wanted.replaced(wish.prefix, wish.principals), name="Sid")
     policy = {"Version": found.get("Version", "2012-10-17"), **found, "Statement": after}
 

@@ -30,9 +30,11 @@ def mark(prefix: str) -> str:
     return "MediaOperator" + hashlib.sha256(prefix.strip("/").encode()).hexdigest()[:8]
 
 
-def statements(bucket: str, prefix: str, principals: Mapping[str, str], *, public: bool) -> list[Json]:
+def statements(
+    bucket: str, prefix: str, principals: Mapping[str, str], *, public: bool, signed_urls: bool = False
+) -> list[Json]:
     """Return our statements of the bucket's policy; without `public` nobody reads `media/` anonymously."""
-    made = bucket_policy(bucket, prefix, principals)["Statement"]
+    made = bucket_policy(bucket, prefix, principals, signed_urls=signed_urls)["Statement"]
     kept = [each for each in made if public or each["Principal"] != "*"]
     return [{**each, "Sid": mark(prefix) + each["Sid"]} for each in kept]
 

@@ -83,7 +83,8 @@ def _with_store(environments: dict[str, dict[str, str]]) -> dict[str, Environmen
     """Return the environments, that of the gateway with the variables of the others where it signs for itself."""
     found: dict[str, Environment] = dict(environments)
     gateway, other = environments.get("gateway", {}), environments.get("operator", {})
-    own = {name: value for name, value in gateway.items() if name.startswith("AWS_ACCESS_KEY") or "SECRET" in name}
+    wanted = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "GATEWAY_SIGNING_KEY")
+    own = {name: gateway[name] for name in wanted if name in gateway}
     if own:
         found["gateway"] = {**other, **own}
     return found

@@ -16,7 +16,7 @@ from media_cli.doctor.registry import Finding, Findings, error, ok, warning
 from media_cli.doctor.site import Environment, Site
 from media_cli.doctor.store import client
 from mediaasset import keys
-from mediaasset.policies import RIGHTS, Component, Right
+from mediaasset.policies import RIGHTS, Component, Right, rights_of
 
 _TRIED = (Right.READ, Right.WRITE, Right.DELETE, Right.LIST)
 _REFUSED = 403
@@ -111,10 +111,13 @@ def _judged(
 ) -> Finding:
     # A gateway with an account of its own is for a bucket that nobody reads without.
     is_private = Component.GATEWAY in stores
+    signed_urls = "GATEWAY_SIGNING_KEY" in stores.get(Component.GATEWAY, {})
     missing, excess = [], []
     for top, tried in found.items():
         for right, may in tried.items():
-            needed = _needs(name, top, right) and not (name is Component.ANONYMOUS and is_private)
+            needed = _needs(name, top, right, signed_urls=signed_urls) and not (
+                name is Component.ANONYMOUS and is_private
+            )
             granted = needed or _needs(Component.ANONYMOUS, top, right)
             if needed and not may:
                 missing.append(f"{right} {top}/")
@@ -128,7 +131,7 @@ def _judged(
             name,
             f"It may not {', '.join(missing)}.",
             "The policy of its account, or of the bucket, lacks this; or the Secret holds another account's key.",
-            f"Attach what `media bucket iam {name}` prints to its account.",
+            f"Attach what `media bucket iam {name}{' --signed-urls' * signed_urls}` prints to its account.",
         )
     if excess:
         return warning(
@@ -141,8 +144,8 @@ def _judged(
     return ok(name, "It may do what it needs, and nothing else.")
 
 
-def _needs(name: Component, top: str, right: Right) -> bool:
-    rights = RIGHTS[top].get(name, frozenset())
+def _needs(name: Component, top: str, right: Right, *, signed_urls: bool = False) -> bool:
+    rights = rights_of(name, top, signed_urls=signed_urls)
     # To S3 a signature is a read by the signer.
     return right in rights or (right is Right.READ and Right.SIGN in rights)
 

@@ -158,7 +158,7 @@ async def _refused(http: httpx2.AsyncClient, url: str, answer: Answer) -> Findin
 
 async def _forbidden(http: httpx2.AsyncClient, url: str, answer: Answer, found: str) -> Finding:
     text = answer.head.decode("utf-8", "replace")
-    if "has expired" in text or "ExpiredToken" in text:
+    if "has expired" in text or "ExpiredToken" in text or "problem:url-expired" in text:
         cause = "It is a signed URL of private media, and its time is over."
         return error("expired-url", url, found, cause, "Ask the API for a new one; never store such a URL.")
     if answer.set_cookie and await _works(http, url, Cookie=_cookie(answer)):

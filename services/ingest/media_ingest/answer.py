@@ -18,17 +18,18 @@ from mediaasset.task import INDEX, Progress, RenditionState
 _INDEX_TYPES = {served_mime(name) for name in INDEX.values()}
 
 
-def keys_to_sign(asset: MediaAsset) -> tuple[str, ...]:
+def keys_to_sign(asset: MediaAsset, *, trees: bool = False) -> tuple[str, ...]:
     """Return the keys of the renditions that are complete but private, so that each answer needs signed URLs.
 
-    A directory of files has none: a signature opens one object, and a player would be refused the next.
+    trees: whether a signature of an index opens its whole directory. Otherwise that has none: a player would be refused
+    the next file.
     """
     return tuple(
         item.key
         for item in _published(asset)
         if item.key is not None
         and item.key.startswith(f"{keys.PRIVATE}/")
-        and item.mime_type not in _INDEX_TYPES
+        and (trees or item.mime_type not in _INDEX_TYPES)
         and _public_url(asset, item) is None
     )
 

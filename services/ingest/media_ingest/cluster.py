@@ -45,7 +45,7 @@ async def serve(settings: ClusterSettings, bucket: StoreSettings) -> None:
     with a text for people, for a file or setting that is wrong.
     """
     listener = _listen(settings.host, settings.port)
-    store = open_store(bucket)
+    store = open_store(bucket, settings.signer())
     parts = S3Parts(bucket)
     tokens = _load(settings)
     jwt = load(JwtSettings)

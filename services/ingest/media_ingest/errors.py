@@ -51,6 +51,7 @@ class Slug(StrEnum):
     SCANNER_UNAVAILABLE = "scanner-unavailable"
     SIGNATURE_MISSING = "signature-missing"
     SIGNATURE_INVALID = "signature-invalid"
+    URL_EXPIRED = "url-expired"
     PAYLOAD_TOO_LARGE = "payload-too-large"
     ASSET_NOT_READY = "asset-not-ready"
     NOT_SENDABLE = "not-sendable"
@@ -101,6 +102,7 @@ KINDS: Mapping[Slug, Kind] = {
     Slug.SIGNATURE_INVALID: Kind(
         403, "The signature is not valid", "Sign the bytes that are sent, with the secret that is configured here."
     ),
+    Slug.URL_EXPIRED: Kind(403, "The time of the URL is over", "Ask the API for a new URL."),
     Slug.ASSET_NOT_READY: Kind(409, "The asset is not ready", "Wait until its status is ready."),
     Slug.IN_PROGRESS: Kind(
         409,

@@ -101,7 +101,7 @@ class Service:
 
     async def answers(self, assets: Sequence[MediaAsset]) -> list[dict[str, Any]]:
         """Return the answers for the assets of a page."""
-        wanted = [key for asset in assets for key in answer.keys_to_sign(asset)]
+        wanted = [key for asset in assets for key in answer.keys_to_sign(asset, trees=self.store.opens_trees)]
         signed = await self.store.sign_all(wanted, timedelta(seconds=self.settings.signed_url_seconds))
         return [await self._answer(asset, signed) for asset in assets]
 

@@ -1,12 +1,13 @@
 """What may be set; each field by an environment variable of the prefix MEDIA_INGEST_."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import AnyUrl, Field, UrlConstraints
+from pydantic import AnyUrl, Field, SecretStr, UrlConstraints, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from media_ingest.limiting import Rate
+from mediaasset.signing import MIN_SECRET_BYTES, UrlSigner
 from mediaasset.spec import DNS_LABEL
 from mediaasset.task import GRAPH_URL, GRAPH_VARIABLE
 
@@ -97,5 +98,22 @@ class ClusterSettings(Settings):
     work_namespace: Annotated[str, Field(pattern=DNS_LABEL)] | None = None
     whatsapp_accounts: tuple[Annotated[str, Field(pattern=DNS_LABEL)], ...] = ()
     whatsapp_discover: bool = False
+    #: The secret of URLs of private renditions that the gateway answers, and the base of these URLs, which is that of
+    #: public ones; without them S3 signs and answers.
+    signing_key: Annotated[SecretStr, Field(min_length=MIN_SECRET_BYTES)] | None = None
+    signing_base_url: Annotated[str, Field(pattern=r"^https?://[^\s?#]+$")] | None = None
     #: How long uploads that run may take to end once it is told to stop; less than the pod's grace period.
     shutdown_seconds: Annotated[int, Field(ge=1)] = 100
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.signing_key is None) != (self.signing_base_url is None):
+            message = "signing_key and signing_base_url belong together"
+            raise ValueError(message)
+        return self
+
+    def signer(self) -> UrlSigner | None:
+        """Return who signs URLs that the gateway answers; None where S3 does."""
+        if self.signing_key is None or self.signing_base_url is None:
+            return None
+        return UrlSigner(self.signing_base_url, self.signing_key.get_secret_value().encode())

@@ -4,13 +4,13 @@ import pytest
 
 from installed import Installed
 from media_transcoder import publish
-from served import HIDDEN, PRIVATE, PUBLISHED, Served
+from served import HIDDEN, PUBLISHED, UNPUBLISHED, Served
 
 
 @pytest.fixture(scope="session")
 def served(media: Installed) -> Served:
     client = media.s3.client()
-    for known in (*PUBLISHED, PRIVATE):
+    for known in (*PUBLISHED, *UNPUBLISHED):
         attributes = publish._attributes(known.key, known.mime)
         named = {name.replace("-", ""): value for name, value in attributes.items()}
         client.put_object(Bucket=media.bucket, Key=media.key(known.key), Body=known.body, **named)

@@ -2,19 +2,25 @@
 
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import obstore
 import pytest
 import yaml
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
+import gateway
+import s3server
 from bench import Bench
 from media_standalone.datadir import DataDir
 from mediaasset.media import Kind
+from mediaasset.signing import UrlSigner
 from mediaasset.task import Format, Rendition, decode
 from standalone import started
 
@@ -67,10 +73,12 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Bench, st
         yield Bench(data.store, path / "scratch"), server.base_url
 
 
-def made(served: tuple[Bench, str], source: Path, renditions: tuple[Rendition, ...], uid: str) -> dict[str, str]:
+def made(
+    served: tuple[Bench, str], source: Path, renditions: tuple[Rendition, ...], uid: str, top: str = "media"
+) -> dict[str, str]:
     """Transcode a file; return the URLs of its renditions by their names."""
     bench, address = served
-    task = replace(bench.put(source, uid), uid=uid, prefix=f"media/ns/assets/{uid}/", renditions=renditions)
+    task = replace(bench.put(source, uid), uid=uid, prefix=f"{top}/ns/assets/{uid}/", renditions=renditions)
     ended = bench.run(task)
     assert ended.code == 0, ended.log
     return {each.name: f"{address}/{each.key}" for each in bench.result(uid).renditions}
@@ -132,6 +140,52 @@ def test_every_size_of_a_ladder_plays_to_its_end(page: Page, streamed: dict[str,
         played = level["played"]
         assert played["duration"] == pytest.approx(6, abs=0.1)
         assert played["height"] == level["height"]
+
+
+@pytest.fixture(scope="session")
+def unpublished(served: tuple[Bench, str], film: Path) -> dict[str, str]:
+    """Return the keys of the renditions of a private film."""
+    names = [each for each in profile("streaming") if each.name in ("hls", "storyboard")]
+    urls = made(served, film, tuple(names), "unpublished", "private")
+    return {name: url.removeprefix(f"{served[1]}/") for name, url in urls.items()}
+
+
+@contextmanager
+def _standalone_signer(served: tuple[Bench, str], path: Path) -> Iterator[UrlSigner]:
+    bench, address = served
+    yield UrlSigner(address, DataDir(bench.store.parent).url_secret())
+
+
+@contextmanager
+def _gateway_signer(served: tuple[Bench, str], path: Path) -> Iterator[UrlSigner]:
+    secret = "a secret of this test, and of no other"
+    with s3server.start(path / "s3") as server:
+        account = server.create_account("gateway")
+        bucket = gateway.bucket(server, account=account, signed_urls=True)
+        for file in (served[0].store / "private").rglob("*.*"):
+            obstore.put(bucket.store, str(file.relative_to(served[0].store)), file.read_bytes())
+        environment = server.environment("media", account=account) | {"GATEWAY_SIGNING_KEY": secret}
+        with gateway.start(path / "gateway", server.endpoint, **environment) as running:
+            yield UrlSigner(running.base_url, secret.encode())
+
+
+@pytest.mark.parametrize("signing", [_standalone_signer, _gateway_signer])
+def test_private_film_plays_by_one_signed_url(
+    page: Page,
+    served: tuple[Bench, str],
+    unpublished: dict[str, str],
+    tmp_path: Path,
+    signing: Callable[..., Any],
+) -> None:
+    with signing(served, tmp_path) as signer:
+        url = signer.url(unpublished["hls"], timedelta(hours=1))
+        levels: list[dict[str, Any]] = page.evaluate("url => playLadder(url)", url)
+        assert sorted(level["height"] for level in levels) == [480, 720]
+        assert all(level["played"]["duration"] == pytest.approx(6, abs=0.1) for level in levels)
+        # A player without a browser's rules goes the same way.
+        ffmpeg("-i", url, "-f", "null", "-")
+        cues = page.evaluate("url => readCues(url)", signer.url(unpublished["storyboard"], timedelta(hours=1)))
+        assert all(cue["within"] for cue in cues)
 
 
 def test_storyboard_covers_the_film(page: Page, streamed: dict[str, str]) -> None:

@@ -10,11 +10,11 @@ import s3server
 from litter import Place
 from media_standalone.assets import SqliteAssets
 from media_standalone.database import Database
-from media_standalone.directory import Signer
 from media_standalone.directory import open_store as open_directory
 from media_standalone.partial import DirectoryParts
 from mediaasset.s3 import StoreSettings, open_store
 from mediaasset.s3parts import S3Parts
+from mediaasset.signing import UrlSigner
 from s3server import S3Server
 
 
@@ -32,7 +32,7 @@ async def place(
     assets = SqliteAssets(database, lambda *_: None)
     try:
         if request.param == "directory":
-            store = open_directory(tmp_path / "store", Signer(b"k" * 32, ""))
+            store = open_directory(tmp_path / "store", UrlSigner("", b"k" * 32))
             yield Place(assets, store, DirectoryParts(tmp_path / "partial", tmp_path / "store"))
         else:
             bucket = f"sweep-{secrets.token_hex(4)}"

@@ -90,6 +90,15 @@ def test_an_account_needs_a_secret_and_a_region(tmp_path: Path) -> None:
     assert "AWS_REGION is missing" in region
 
 
+def test_secrets_of_signed_urls_are_long_and_need_an_account(tmp_path: Path) -> None:
+    short = {"GATEWAY_SIGNING_KEY": "short", "GATEWAY_SIGNING_PREVIOUS_KEY": "too"}
+    said = refused(tmp_path, **short)
+    assert [line.split()[1] for line in said] == [*short, "AWS_ACCESS_KEY_ID"]
+    (alone, _) = refused(tmp_path, GATEWAY_SIGNING_PREVIOUS_KEY="x" * 32)
+    assert "GATEWAY_SIGNING_KEY must have" in alone
+    assert not any("short" in line or "x" * 32 in line for line in (*said, alone))
+
+
 @pytest.mark.parametrize("address", ["127.0.0.1", "[::1]:9000"])
 def test_certificate_of_an_address_cannot_be_verified(tmp_path: Path, address: str) -> None:
     (said,) = refused(tmp_path, GATEWAY_ENDPOINT=f"https://{address}")

@@ -176,11 +176,13 @@ def test_private_renditions_are_signed() -> None:
     assert answer(private)["is_public"] is False
 
 
-def test_a_private_directory_is_not_signed_as_its_files_would_be_refused() -> None:
+def test_a_private_directory_is_signed_only_where_that_opens_all_of_it() -> None:
     ladder = rendition("hls", public=False).model_copy(update={"mime_type": "application/vnd.apple.mpegurl"})
     private = asset(status(READY, PUBLISHED, renditions=[ladder]), visibility=Visibility.PRIVATE)
     assert keys_to_sign(private) == ()
     assert answer(private)["urls"] == {"hls": None}
+    (key,) = keys_to_sign(private, trees=True)
+    assert answer(private, signed={key: "https://signed"})["urls"] == {"hls": "https://signed"}
 
 
 def test_a_private_document_of_a_public_asset_is_signed() -> None:

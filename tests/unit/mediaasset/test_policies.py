@@ -63,3 +63,17 @@ def test_anonymous_reads_what_is_public_and_does_nothing_else() -> None:
     (statement,) = identity_policy(Component.ANONYMOUS, "media", "root")["Statement"]
     assert statement["Action"] == ["s3:GetObject"]
     assert statement["Resource"] == ["arn:aws:s3:::media/root/media/*"]
+
+
+def test_the_gateway_reads_what_is_private_only_where_it_answers_signed_urls() -> None:
+    def readable(**given: bool) -> set[str]:
+        statements = identity_policy(Component.GATEWAY, "media", "root", **given)["Statement"]
+        assert {action for each in statements for action in each["Action"]} == {"s3:GetObject", "s3:ListBucket"}
+        return {path for each in statements if "s3:GetObject" in each["Action"] for path in each["Resource"]}
+
+    public, private = (f"arn:aws:s3:::media/root/{top}/*" for top in ("media", "private"))
+    assert readable() == {public}
+    assert readable(signed_urls=True) == {public, private}
+    for component in set(Component) - {Component.GATEWAY}:
+        plain, signed = (identity_policy(component, "media", "", signed_urls=each) for each in (False, True))
+        assert plain == signed

@@ -1,53 +1,40 @@
 """The directory store: what is signed, the secret behind it, and what a killed writer leaves."""
 
 import asyncio
+import re
 import stat
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from media_standalone.datadir import DataDir
-from media_standalone.directory import Signer, open_store, remove_staged
+from media_standalone.directory import open_store, remove_staged
+from mediaasset.objects import ObjectStore
 from mediaasset.reasons import MediaError, Reason
-
-KEY = "private/default/assets/uid/original-0123456789abcdef.pdf"
-
-
-async def test_signature_holds_until_its_time_and_for_its_key() -> None:
-    now = [1000.0]
-    signer = Signer(b"k" * 32, "https://media.example.org/base/", now=lambda: now[0])
-    url = await signer.sign(KEY, timedelta(seconds=60))
-    assert url.startswith(f"https://media.example.org/base/{KEY}?")
-    query = parse_qs(urlsplit(url).query)
-    (expires,), (signature,) = query["expires"], query["signature"]
-    assert signer.remaining(KEY, expires, signature) == 60
-    assert signer.remaining(KEY + "x", expires, signature) is None
-    assert signer.remaining(KEY, str(int(expires) + 1), signature) is None
-    assert Signer(b"j" * 32, "").remaining(KEY, expires, signature) is None
-    now[0] = 1060.0
-    assert signer.remaining(KEY, expires, signature) is None
+from mediaasset.signing import UrlSigner
 
 
-async def test_signature_of_a_download_is_for_its_name_too_and_opens_nothing_else() -> None:
-    signer = Signer(b"k" * 32, "https://media.example.org/base/")
-    url = await signer.download("uploads/default/one/00", timedelta(hours=1), "naïve.jpg")
-    assert url.startswith("https://media.example.org/base/download/uploads/default/one/00?")
-    query = {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}
-    proof = query["expires"], query["signature"]
-    assert query["name"] == "naïve.jpg"
-    assert signer.remaining("uploads/default/one/00", *proof, "naïve.jpg") in range(3590, 3601)
-    assert signer.remaining("uploads/default/one/00", *proof, "other.jpg") is None
-    assert signer.remaining("uploads/default/one/00", *proof) is None
-    assert signer.remaining("uploads/default/one/01", *proof, "naïve.jpg") is None
+def store_of(root: Path) -> ObjectStore:
+    return open_store(root, UrlSigner("https://media.example.org/base/", b"k" * 32))
+
+
+async def test_a_download_is_for_its_name_too_and_opens_nothing_else(tmp_path: Path) -> None:
+    key = "uploads/default/one/00"
+    url = await store_of(tmp_path).sign(key, timedelta(hours=1), file_name="naïve.jpg")
+    found = re.fullmatch(rf"https://media.example.org/base/download/(~[^/]+)/{key}\?download=na%C3%AFve.jpg", url)
+    assert found
+    signer = UrlSigner("", b"k" * 32)
+    assert signer.remaining(found[1], key, "na%C3%AFve.jpg") in range(3290, 3601)
+    for other, name in ((key, "other.jpg"), (key, ""), (f"{key}1", "na%C3%AFve.jpg")):
+        assert signer.remaining(found[1], other, name) is None
 
 
 @pytest.mark.parametrize("key", ["media/a/x.jpg", "uploads/default/one/00", "work/uid/1/result.json"])
-async def test_only_private_objects_are_signed(key: str) -> None:
+async def test_only_private_objects_are_shown(tmp_path: Path, key: str) -> None:
     with pytest.raises(MediaError) as raised:
-        await Signer(b"k" * 32, "http://localhost").sign(key, timedelta(hours=1))
+        await store_of(tmp_path).sign(key, timedelta(hours=1))
     assert raised.value.reason is Reason.STORE_FORBIDDEN
 
 
@@ -62,7 +49,7 @@ def test_secrets_are_made_once_and_for_this_user_only(tmp_path: Path) -> None:
 
 
 async def test_what_a_killed_writer_leaves_is_removed_and_nothing_else(tmp_path: Path) -> None:
-    store = open_store(tmp_path, Signer(b"k" * 32, "http://localhost"))
+    store = store_of(tmp_path)
     await store.create("uploads/default/one/00", b"kept")
     half_sent = asyncio.Event()
 
