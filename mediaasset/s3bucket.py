@@ -1,14 +1,10 @@
 """A bucket through boto3, for what obstore has no calls for."""
 
 import asyncio
-import functools
-import os
-import ssl
 from datetime import timedelta
 from typing import Any
 
 import boto3
-import httpx2
 from botocore.credentials import ReadOnlyCredentials
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
@@ -16,7 +12,7 @@ from mediaasset.keys import place
 from mediaasset.parts import GoneError
 from mediaasset.reasons import MediaError, Reason
 from mediaasset.s3 import StoreSettings
-from mediaasset.s3client import authorities_of, connect
+from mediaasset.s3client import connect
 
 
 class Bucket:
@@ -70,13 +66,6 @@ class Bucket:
         if found is None:
             raise NoCredentialsError
         return found.get_frozen_credentials()
-
-
-@functools.cache
-def trust() -> ssl.SSLContext:
-    """Return whom requests that boto3 does not send shall trust. Made once: reading the authorities takes a while."""
-    authorities = authorities_of(os.environ)
-    return ssl.create_default_context(cafile=authorities) if authorities else httpx2.create_ssl_context()
 
 
 def _meaning(error: ClientError) -> Exception:

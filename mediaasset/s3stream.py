@@ -2,6 +2,9 @@
 
 import asyncio
 import base64
+import functools
+import os
+import ssl
 import zlib
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -16,7 +19,8 @@ from botocore.exceptions import BotoCoreError
 
 from mediaasset.reasons import MediaError, Reason
 from mediaasset.s3 import Payload
-from mediaasset.s3bucket import Bucket, trust
+from mediaasset.s3bucket import Bucket
+from mediaasset.s3client import authorities_of
 from mediaasset.store import Length
 
 #: An answer comes once the object is durable, however large it is.
@@ -183,10 +187,17 @@ def _head(size: int) -> bytes:
     return b"\r\n%x\r\n" % size
 
 
+@functools.cache
+def _trust() -> ssl.SSLContext:
+    """Return whom to trust. Made once: reading the authorities takes a while."""
+    authorities = authorities_of(os.environ)
+    return ssl.create_default_context(cafile=authorities) if authorities else httpx2.create_ssl_context()
+
+
 async def _answer(request: AWSRequest, body: _Plain) -> httpx2.Response:
     headers = {**request.headers, "Content-Length": str(body.length)}
     # A connection of its own, which the server cannot have closed a moment ago.
-    async with httpx2.AsyncClient(verify=trust(), timeout=_TIMEOUT) as client:
+    async with httpx2.AsyncClient(verify=_trust(), timeout=_TIMEOUT) as client:
         for pause in _PAUSES:
             try:
                 return await client.put(request.url, headers=headers, content=body)
