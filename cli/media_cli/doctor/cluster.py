@@ -1,15 +1,14 @@
-"""The cluster: API server, resources, rights of the components, their pods, and the way in."""
+"""The cluster: API server, resources, rights of the components, their pods, and the nodes."""
 
 import asyncio
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
-from media_cli.doctor.registry import Finding, Findings, error, ok, warning
+from media_cli.doctor.registry import Findings, error, ok, warning
 from media_cli.doctor.site import Release, Site, UnknownError
 from mediaasset.names import API_VERSION, ASSET_KIND, ASSET_PLURAL, GROUP, PROFILE_KIND, PROFILE_PLURAL, VERSION
 
@@ -56,7 +55,8 @@ def translated() -> AbstractContextManager[None]:
     return kube.translated(UnknownError)
 
 
-def _api(site: Site) -> "Api":
+def api_of(site: Site) -> "Api":
+    """Return the way to the API server; raises UnknownError where there is none."""
     if site.api is None:
         site.lacks("api", "No cluster is named: give --namespace, that of the release.")
     return site.api
@@ -68,7 +68,7 @@ async def api(site: Site) -> Findings:
         cause = "There is no kubeconfig, or what it names is not there."
         cure = "Set KUBECONFIG, or log in to the cluster."
         return [error("api-server", "API server", site.unknown.get("api", "It is not known."), cause, cure)]
-    server = _api(site)
+    server = api_of(site)
     try:
         with translated():
             version = await server.call("GET", "/version")
@@ -89,7 +89,7 @@ async def api(site: Site) -> Findings:
 
 async def resources(site: Site) -> Findings:
     """Compare the resources that the API server knows with those that this version works with."""
-    server = _api(site)
+    server = api_of(site)
     from mediaasset.kube import KubeError  # noqa: PLC0415 - the same
     from mediaasset.spec import MediaAssetSpec, MediaProfileSpec  # noqa: PLC0415 - the same
     from mediaasset.status import Status  # noqa: PLC0415 - the same
@@ -158,7 +158,7 @@ def _fields(schema: Json, path: str) -> set[str]:
 
 async def rights(site: Site) -> Findings:
     """Ask the API server what each component's ServiceAccount may do."""
-    server, release = _api(site), _release(site)
+    server, release = api_of(site), release_of(site)
     reviews = await asyncio.gather(*(_lacking(server, release, need, site.own) for need in NEEDS if _asked(need, site)))
     found: Findings = []
     for component in dict.fromkeys(name for name, _ in reviews):
@@ -225,7 +225,8 @@ def _review(kind: str, **spec: object) -> Json:
     return {"apiVersion": "authorization.k8s.io/v1", "kind": kind, "spec": {**namespace, **spec}}
 
 
-def _release(site: Site) -> Release:
+def release_of(site: Site) -> Release:
+    """Return the release; raises UnknownError where none is known."""
     if site.release is None:
         site.lacks("release", "No release is named: give --namespace.")
     return site.release
@@ -237,7 +238,7 @@ async def workloads(site: Site) -> Findings:
         cause = "The namespace is another one, or the chart is not installed."
         cure = "Name the namespace of `helm list --all-namespaces`."
         return [error("no-release", f"namespace {site.namespace}", site.unknown["release"], cause, cure)]
-    release = _release(site)
+    release = release_of(site)
     found: Findings = []
     for name in release.missing:
         cause = "It was never made, or in another namespace: transcoders need theirs in the work namespace."
@@ -247,7 +248,11 @@ async def workloads(site: Site) -> Findings:
         site.lacks("replicas", "A pod does not see the Deployments: run it with --namespace from outside.")
     for name, (wanted, available) in release.replicas.items():
         about = f"Deployment {release.namespace}/{name}"
-        if available < wanted:
+        if not wanted:
+            cause = "Somebody scaled it down, as before a restore, or its values ask for no replicas."
+            cure = f"kubectl -n {release.namespace} scale deploy/{name} --replicas=1, or `helm upgrade`."
+            found.append(error("pods", about, "It is scaled to none.", cause, cure))
+        elif available < wanted:
             found.append(
                 error(
                     "pods",
@@ -262,54 +267,33 @@ async def workloads(site: Site) -> Findings:
     return found
 
 
-async def routes(site: Site) -> Findings:
-    """Look for an Ingress or HTTPRoute of the release that leads to the host of publicBaseURL."""
-    server, release = _api(site), _release(site)
-    if not site.public_url:
-        site.lacks("public_url", "publicBaseURL is not known: give --public-url.")
-    host = urlsplit(site.public_url).hostname or ""
-    hosts: dict[str, list[str]] = {}
-    waiting: list[str] = []
+async def nodes(site: Site) -> Findings:
+    """See whether nodes lack disk or memory: their pods are evicted, and none is started there."""
+    server = api_of(site)
     with translated():
-        for path in ("networking.k8s.io/v1", "gateway.networking.k8s.io/v1"):
-            kind = "ingresses" if path.startswith("networking") else "httproutes"
-            for each in await _listed(server, f"/apis/{path}/namespaces/{release.namespace}/{kind}"):
-                name = f"{kind}/{each['metadata']['name']}"
-                spec, status = each.get("spec", {}), each.get("status", {})
-                hosts[name] = spec.get("hostnames") or [rule.get("host", "") for rule in spec.get("rules", ())]
-                if kind == "ingresses" and not status.get("loadBalancer", {}).get("ingress"):
-                    waiting.append(name)
-    return [_led(release, host, hosts, waiting)]
+        listed = (await server.call("GET", "/api/v1/nodes"))["items"]
+    found: Findings = []
+    for node in listed:
+        states = {each["type"]: each["status"] for each in node.get("status", {}).get("conditions", ())}
+        about = f"node {node['metadata']['name']}"
+        for kind, (fault, cause, cure) in _PRESSURES.items():
+            if states.get(kind) == "True":
+                found.append(warning(fault, about, f"It says {kind}.", cause, cure))
+    return found or [ok("nodes", f"None of {len(listed)} lacks disk or memory.")]
 
 
-def _led(release: Release, host: str, hosts: Mapping[str, list[str]], waiting: list[str]) -> Finding:
-    about = f"routes of {release.namespace} to {host}"
-    fitting = [name for name, named in hosts.items() if host in named or "" in named or not named]
-    if not hosts:
-        cause = "ingress.enabled and httpRoute.enabled are off."
-        return error("no-route", about, "There is none.", cause, "Turn one on, or lead the paths yourself.")
-    if not fitting:
-        others = ", ".join(sorted({each for named in hosts.values() for each in named}))
-        cause = "ingress.hosts or httpRoute.hostnames name other hosts than publicBaseURL."
-        return error("route-host", about, f"They lead to {others} only.", cause, "Make the hosts agree.")
-    if set(fitting) <= set(waiting):
-        cause = "No Ingress controller takes it: ingress.className is wrong, or the controller is not installed."
-        text = f"{fitting[0]} has no address."
-        return warning("route-waiting", about, text, cause, "Name the class of one: kubectl get ingressclass.")
-    return ok(about, f"{', '.join(fitting)} lead there.")
-
-
-async def _listed(server: "Api", path: str) -> list[Json]:
-    from mediaasset.kube import KubeError  # noqa: PLC0415 - an extra of its own
-
-    try:
-        found: list[Json] = (await server.call("GET", path))["items"]
-    except KubeError as problem:
-        # The Gateway API is not installed everywhere.
-        if problem.status == 404:  # noqa: PLR2004 - Not Found
-            return []
-        raise
-    return found
+_PRESSURES = {
+    "DiskPressure": (
+        "disk-full",
+        "Its disk is nearly full, of images, logs, or the scratch space and caches of pods (emptyDir).",
+        "Make room or give it a larger disk; lower gateway.cache.size or scratchSizeLimit of transcoder.classes.",
+    ),
+    "MemoryPressure": (
+        "memory-full",
+        "Its memory is nearly used up: pods have higher limits than requests.",
+        "Add nodes, or raise the requests of what runs there, or lower operator.maxActiveJobs.",
+    ),
+}
 
 
 def own_release(namespace: str) -> Release:

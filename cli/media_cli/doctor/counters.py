@@ -38,10 +38,15 @@ async def _look(name: str, environment: Environment) -> Finding:
         if environment.get(variable)
     }
     redis = Redis.from_url(environment["MEDIA_REDIS_URL"], socket_connect_timeout=4, socket_timeout=4, **given)
-    began = time.monotonic()
+    steps = _STEPS.get(name, _STEPS["ingest"])
+    slowest = 0.0
     try:
-        for step in _STEPS.get(name, _STEPS["ingest"]):
+        # A connection is made once, in several rounds, and used for long.
+        await steps[0](redis)
+        for step in steps:
+            began = time.monotonic()
             await step(redis)
+            slowest = max(slowest, time.monotonic() - began)
     except (wrong.AuthenticationError, wrong.NoPermissionError) as problem:
         return _refused(about, problem, is_known=isinstance(problem, wrong.NoPermissionError))
     except wrong.ResponseError as problem:
@@ -57,12 +62,12 @@ async def _look(name: str, environment: Environment) -> Finding:
         )
     finally:
         await redis.aclose()
-    seconds = time.monotonic() - began
-    if seconds > PATIENCE * len(_STEPS.get(name, _STEPS["ingest"])):
-        text = f"It takes {seconds:.2f} s."
-        cause = "It is far away or overloaded; ingest waits for a quarter of a second."
-        return warning("redis-slow", about, text, cause, "Run it in the same network, and look at its load.")
-    return ok(about, f"It does what {name} needs, in {seconds * 1000:.0f} ms.")
+    if slowest > PATIENCE:
+        text = f"It takes up to {slowest:.2f} s for one answer."
+        cause = "It is far away or overloaded, or one of its commands takes long (SLOWLOG GET)."
+        cure = "Run it in the same network, and look at its load: ingest takes it for gone after a quarter of a second."
+        return warning("redis-slow", about, text, cause, cure)
+    return ok(about, f"It does what {name} needs, in {slowest * 1000:.0f} ms at most.")
 
 
 async def _ping(redis: Any) -> None:

@@ -188,7 +188,7 @@ def _setting(about: str, each: Any) -> Finding:
 
 
 async def storage(site: Site) -> Findings:
-    """Look for media in classes that nobody can read at once."""
+    """Look for media in classes that nobody can read at once, and for rules of the bucket that move them there."""
     lister = listing(site)
     bucket, prefix = keys.place(lister["MEDIA_STORE_URL"])
     s3 = await asked(lambda: client(lister))
@@ -204,7 +204,37 @@ async def storage(site: Site) -> Findings:
                 "Leave media/ and private/ out of that rule, and restore what it has moved.",
             )
         ]
+    served = tuple(f"{prefix}{top}/" for top in (keys.PUBLIC, keys.PRIVATE))
+    for rule in await asked(lambda: _rules(s3, bucket)):
+        where = _prefix_of(rule)
+        classes = {each.get("StorageClass") for each in rule.get("Transitions", ())} & _ARCHIVES
+        if rule.get("Status") == "Enabled" and classes and any(_overlap(where, each) for each in served):
+            name = rule.get("ID") or "without a name"
+            text = f"Its lifecycle rule {name} moves media to {min(classes)}."
+            cause = "It is for the whole bucket or for media: what it has moved answers 403 until it is restored."
+            cure = f"Give it another prefix than {' and '.join(served)}; GLACIER_IR is read at once."
+            return [warning("storage-class", f"s3://{bucket}", text, cause, cure)]
     return [ok(f"s3://{bucket}/{prefix}media/", f"{len(objects)} objects looked at: all can be read at once.")]
+
+
+def _rules(s3: Any, bucket: str) -> list[dict[str, Any]]:
+    """Return the lifecycle rules of a bucket: none where there are none, or they may not be seen."""
+    from botocore.exceptions import ClientError  # noqa: PLC0415 - an extra of its own
+
+    try:
+        rules: list[dict[str, Any]] = s3.get_bucket_lifecycle_configuration(Bucket=bucket).get("Rules", [])
+    except ClientError:
+        return []
+    return rules
+
+
+def _prefix_of(rule: dict[str, Any]) -> str:
+    found = rule.get("Filter", {})
+    return str(found.get("And", found).get("Prefix", "") or rule.get("Prefix", ""))
+
+
+def _overlap(one: str, other: str) -> bool:
+    return one.startswith(other) or other.startswith(one)
 
 
 def listing(site: Site) -> Environment:

@@ -63,7 +63,7 @@ def faults(found: list[Any], *checks: str) -> list[tuple[str, str]]:
     return [(each["check"], each["fault"]) for each in found if each["fault"] and each["check"] in checks]
 
 
-CLUSTER = ("api", "crd", "rbac", "pods", "ingress", "store", "rights")
+CLUSTER = ("api", "crd", "rbac", "pods", "nodes", "ingress", "store", "rights")
 
 
 @pytest.fixture(scope="module")
@@ -154,6 +154,89 @@ def test_pods_that_do_not_run_and_an_ingress_that_nobody_takes(release: Release,
         release.kubectl(*deployment, "--type=merge", "-p", down.replace("0", "2"))
         release.kubectl(*ingress, '{"status":{"loadBalancer":{"ingress":[{"ip":"192.0.2.1"}]}}}')
     assert faults(found, *CLUSTER) == [("pods", "pods"), ("ingress", "route-waiting")]
+
+
+def test_a_deployment_that_is_scaled_to_none_and_a_route_to_a_service_that_is_gone(
+    release: Release, tmp_path: Path
+) -> None:
+    scale = ("scale", "deployment", "media-media-operator-gateway", "-n", SYSTEM)
+    service = json.loads(release.kubectl("get", "service", "media-media-operator-ingest", "-n", SYSTEM, "-o", "json"))
+    release.kubectl(*scale, "--replicas=0")
+    release.kubectl("delete", "service", "media-media-operator-ingest", "-n", SYSTEM)
+    try:
+        found = release.run(tmp_path, 2)
+    finally:
+        release.kubectl(*scale, "--replicas=2")
+        kept = {member: service["metadata"][member] for member in ("name", "namespace", "labels")}
+        release.apply({**service, "metadata": kept})
+    assert faults(found, *CLUSTER) == [("pods", "pods"), ("ingress", "route-backend")]
+    [backend] = [each for each in found if each["fault"] == "route-backend"]
+    assert "media-media-operator-ingest" in backend["found"]
+
+
+def test_a_node_whose_disk_is_full(release: Release, tmp_path: Path) -> None:
+    release.apply({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "full"}})
+    pressure = {"type": "DiskPressure", "status": "True", "reason": "KubeletHasDiskPressure"}
+    status = ("patch", "node", "full", "--subresource=status", "--type=merge", "-p")
+    release.kubectl(*status, json.dumps({"status": {"conditions": [pressure]}}))
+    try:
+        found = release.run(tmp_path, 2)
+    finally:
+        release.kubectl("delete", "node", "full")
+    assert faults(found, *CLUSTER) == [("nodes", "disk-full")]
+    assert [each["about"] for each in found if each["fault"] == "disk-full"] == ["node full"]
+
+
+@contextmanager
+def routed(release: Release) -> Iterator[dict[str, Any]]:
+    """Give the HTTPRoute that the chart makes, in place of its Ingress, without a Gateway that has looked at it."""
+    definition = str(tool("gateway-api") / "gateway.networking.k8s.io_httproutes.yaml")
+    release.kubectl("apply", "--server-side", "-f", definition)
+    release.kubectl("wait", "--for=condition=Established", "--timeout=60s", "-f", definition)
+    chart = [str(tool("helm") / "helm"), "template", "media", str(CHART), "--values", "-", "-n", SYSTEM]
+    ways = {"ingress": {"enabled": False}, "httpRoute": {"enabled": True, "parentRefs": [{"name": "web"}]}}
+    rendered = subprocess.run(
+        [*chart, "--show-only", "templates/routes.yaml"],
+        input=json.dumps({**release.values, **ways}),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    ingress = json.loads(release.kubectl("get", "ingress", "media-media-operator", "-n", SYSTEM, "-o", "json"))
+    release.kubectl("delete", "ingress", "media-media-operator", "-n", SYSTEM)
+    route: dict[str, Any] = yaml.safe_load(rendered.stdout)
+    release.apply(route)
+    try:
+        yield route
+    finally:
+        release.kubectl("delete", "-f", definition)
+        kept = {member: ingress["metadata"][member] for member in ("name", "namespace", "labels")}
+        release.apply({**ingress, "metadata": kept})
+        status = json.dumps({"status": ingress["status"]})
+        patch = ("patch", "ingress", "media-media-operator", "-n", SYSTEM, "--subresource=status", "--type=merge")
+        release.kubectl(*patch, "-p", status)
+
+
+def test_a_route_of_the_gateway_api_that_waits_is_refused_or_leads_nowhere(release: Release, tmp_path: Path) -> None:
+    def say(**states: str) -> None:
+        """Say what the controller of a Gateway says of a route."""
+        times = {"lastTransitionTime": "2026-01-01T00:00:00Z", "message": "No listener has this host."}
+        conditions = [{"type": kind, "status": state, "reason": "Because", **times} for kind, state in states.items()]
+        parent = {"parentRef": {"name": "web"}, "controllerName": "example.org/gateway", "conditions": conditions}
+        patch = ("patch", "httproute", "media-media-operator", "-n", SYSTEM, "--subresource=status", "--type=merge")
+        release.kubectl(*patch, "-p", json.dumps({"status": {"parents": [parent]}}))
+
+    with routed(release) as route:
+        assert faults(release.run(tmp_path, 2), *CLUSTER) == [("ingress", "route-waiting")]
+        say(Accepted="False")
+        refused = release.run(tmp_path, 2)
+        assert faults(refused, *CLUSTER) == [("ingress", "route-refused")]
+        assert any("Because: No listener has this host." in each["found"] for each in refused)
+        say(Accepted="True", ResolvedRefs="True")
+        assert faults(release.run(tmp_path, 2), *CLUSTER) == []
+        route["spec"]["rules"][0]["backendRefs"][0]["name"] = "nowhere"
+        release.apply(route)
+        assert faults(release.run(tmp_path, 2), *CLUSTER) == [("ingress", "route-backend")]
 
 
 @contextmanager

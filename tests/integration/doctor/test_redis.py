@@ -1,7 +1,11 @@
-"""`media doctor` and Redis: down, a wrong password, rules that lack something."""
+"""`media doctor` and Redis: down, far away, a wrong password, rules that lack something."""
 
 import re
+import socket
+import threading
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -51,3 +55,40 @@ def test_a_user_may_not_do_what_ingest_does(server: RedisServer, tmp_path: Path)
     finding = look(tmp_path, 2, server.url())
     assert finding["fault"] == "redis-rights"
     assert "ingest.md" in finding["cure"]
+
+
+def test_it_is_slow(server: RedisServer, tmp_path: Path) -> None:
+    with far_away(server.port) as port:
+        finding = look(tmp_path, 1, f"redis://ingest:secret@127.0.0.1:{port}")
+    assert (finding["fault"], finding["severity"]) == ("redis-slow", "warning")
+    assert "for one answer" in finding["found"]
+
+
+@contextmanager
+def far_away(port: int) -> Iterator[int]:
+    """Give a port that leads to another, each of whose answers takes 300 ms."""
+
+    def answer(client: socket.socket, upstream: socket.socket) -> None:
+        # Who asked may have gone by then.
+        with suppress(OSError):
+            while content := upstream.recv(65536):
+                time.sleep(0.3)
+                client.sendall(content)
+
+    def ask(client: socket.socket) -> None:
+        with suppress(OSError), client, socket.create_connection(("127.0.0.1", port)) as upstream:
+            threading.Thread(target=answer, args=(client, upstream), daemon=True).start()
+            while content := client.recv(65536):
+                upstream.sendall(content)
+
+    def serve() -> None:
+        while True:
+            try:
+                client, _ = listener.accept()
+            except OSError:  # closed: the test is over
+                return
+            threading.Thread(target=ask, args=(client,), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=serve, daemon=True).start()
+        yield listener.getsockname()[1]

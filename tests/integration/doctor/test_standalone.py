@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -99,3 +100,18 @@ def test_a_directory_that_may_not_be_written_and_secrets_that_others_may_read(tm
     [finding] = [each for each in by_check(json.loads(done.stdout), "directory") if each["severity"] == "error"]
     assert finding["fault"] == "data-dir"
     assert f"{data / 'store'}: Permission denied" in finding["found"]
+
+
+@pytest.mark.parametrize(("size", "severity", "code"), [("50m", "error", 2), ("500m", "warning", 1)])
+def test_a_disk_that_is_full_and_one_that_nearly_is(tmp_path: Path, size: str, severity: str, code: int) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    doctor = shlex.join([sys.executable, "-m", "media_cli", "doctor", "--output", "json"])
+    # A namespace of its own may mount, whoever asks, and the disk is gone with the process.
+    mounted = f"mount -t tmpfs -o size={size} none {shlex.quote(str(data))} && exec {doctor}"
+    command = ["unshare", "--map-root-user", "--mount", "sh", "-c", mounted]
+    environment = environment_of(tmp_path, MEDIA_DATA_DIR=str(data))
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    [finding] = [each for each in by_check(json.loads(done.stdout), "directory") if each["fault"]]
+    assert (finding["fault"], finding["severity"]) == ("disk-full", severity)
+    assert done.returncode >= code

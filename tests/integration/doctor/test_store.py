@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+import awsserver
 import s3server
 import webserver
 from mediaasset.policies import bucket_policy
@@ -190,3 +191,24 @@ def test_media_that_are_served_are_well(server: S3Server, operator: dict[str, st
     assert [each["found"] for each in found if each["check"] == "media"] == ["1 URLs answer with their files."]
     # It is not the gateway that answers: what does not exist is no problem+json there.
     assert [each["fault"] for each in found if each["check"] == "route"] == ["route-media"]
+
+
+def test_media_in_an_archive_class_and_a_rule_that_moves_them_there(name: str, tmp_path: Path) -> None:
+    # versitygw has neither classes nor rules.
+    with awsserver.start() as aws:
+        aws.create_bucket(name)
+        s3, environment = aws.client(), aws.environment(name, prefix="root")
+        rule = {"ID": "old", "Status": "Enabled", "Transitions": [{"Days": 90, "StorageClass": "GLACIER"}]}
+
+        def looked(prefix: str) -> list[tuple[str, str]]:
+            rules = [{**rule, "Filter": {"Prefix": prefix}}]
+            s3.put_bucket_lifecycle_configuration(Bucket=name, LifecycleConfiguration={"Rules": rules})
+            # Its accounts may do everything there: that is said too.
+            found = doctor(tmp_path, 2, **environment)
+            return [(each["fault"], each["severity"]) for each in found if each["check"] == "storage"]
+
+        assert looked("root/work/") == [("", "ok")]
+        assert looked("root/media/shop/") == [("storage-class", "warning")]
+        assert looked("") == [("storage-class", "warning")]
+        s3.put_object(Bucket=name, Key=f"root/{IMAGE.key}", Body=JPEG, StorageClass="DEEP_ARCHIVE")
+        assert looked("root/work/") == [("storage-class", "error")]
