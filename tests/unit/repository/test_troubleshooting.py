@@ -1,9 +1,11 @@
 """The page on troubleshooting is that of the table: each reason, its text, and a transcript that still says it."""
 
+import re
+
 import pytest
 
 from mediaasset.reasons import TABLE, Reason
-from transcripts import name_of, sections, transcript
+from transcripts import name_of, sections, shape, transcript
 
 #: What no asset shows for longer than a moment, or none at all.
 FLEETING = {
@@ -44,3 +46,17 @@ def test_transcript_shows_the_reason_and_what_the_table_says_of_it(reason: Reaso
     if reason not in (Reason.QUEUED, Reason.SUSPENDED):
         assert f" {reason} " in events
         assert "Warning" in events
+
+
+@pytest.mark.parametrize("reason", [reason for reason in Reason if reason not in FLEETING])
+def test_what_a_run_must_show_again_is_all_but_ages_and_figures(reason: Reason) -> None:
+    said = transcript(sections()[reason]) or ""
+    later = re.sub(r"\b\d+s\b", "3m7s", said).replace("1188418", "2000000")
+    assert shape(later, reason) == shape(said, reason)
+    for changed in (
+        said.replace(f" {reason} ", " Internal2 ", 1),
+        said.replace(TABLE[reason].text[:20], "Something else", 1),
+        said.replace("False", "True", 1),
+    ):
+        assert changed == said or shape(changed, reason) != shape(said, reason)
+    assert shape(said.replace("False", "True", 1), reason) != shape(said, reason)
