@@ -1,5 +1,6 @@
 """Upgrade, uninstall and install again, with work under way. Last of all, for it takes the release away from others."""
 
+import json
 import secrets
 import shutil
 import subprocess
@@ -13,7 +14,8 @@ import installed
 from cluster import ASSETS, Json
 from elsewhere import BUILDERS
 from installed import COMPONENTS, RELEASE, SYSTEM, WORK, Installed
-from mediaasset import policies
+from mediacommand import answer
+from mediacommand import media as media_command
 from service import wait_for
 
 DATA = Path(__file__).parents[1] / "data"
@@ -52,27 +54,63 @@ def test_helm_test_passes_and_says_what_it_asked(media: Installed) -> None:
     assert "/healthz 200" in said
 
 
-def test_bucket_that_nobody_may_read_is_served_by_the_account_of_the_gateway(restored: Installed) -> None:
+@pytest.fixture
+def bare(media: Installed) -> Iterator[Installed]:
+    """Take all settings from the bucket, and give the release an account that may change them."""
+    s3 = media.s3.client()
+    before = s3.get_bucket_policy(Bucket=media.bucket)["Policy"]
+    s3.delete_bucket_policy(Bucket=media.bucket)
+    media.cluster.secret("s3-owner", SYSTEM, **installed.credentials(media.s3.root))
+    yield media
+    s3.put_bucket_policy(Bucket=media.bucket, Policy=before)
+
+
+def settings(media: Installed) -> tuple[Json, list[Json]]:
+    """Return the policy and the CORS rules of the bucket."""
+    s3 = media.s3.client()
+    policy: Json = json.loads(s3.get_bucket_policy(Bucket=media.bucket)["Policy"])
+    return policy, s3.get_bucket_cors(Bucket=media.bucket)["CORSRules"]
+
+
+def test_bucket_that_the_chart_makes_ready_is_served_by_the_account_of_the_gateway(
+    bare: Installed, restored: Installed
+) -> None:
     media = restored
-    account = media.accounts["gateway"]
-    media.cluster.secret("s3-gateway", SYSTEM, **installed.credentials(account))
-    public = policies.bucket_policy(media.bucket, media.prefix, {n: a.access_key for n, a in media.accounts.items()})
-    closed = {**public, "Statement": [each for each in public["Statement"] if each["Principal"] != "*"]}
+    assert media is bare
+    media.cluster.secret("s3-gateway", SYSTEM, **installed.credentials(media.accounts["gateway"]))
     s3 = media.values["s3"]
     credentials = {**s3["credentials"], "gateway": {"existingSecret": "s3-gateway"}}
-    media.s3.put_policy(media.bucket, closed)
-    try:
-        media.install({"s3": {**s3, "credentials": credentials}})
-        status = media.ready(media.apply(PHOTO))["status"]
-        [url] = [each["url"] for each in status["renditions"] if each["name"] == "medium"]
-        answer = httpx2.get(url)
-        assert (answer.status_code, answer.headers["Content-Type"]) == (200, "image/jpeg")
-        missing = httpx2.get(url.replace("medium", "absent"))
-        assert missing.status_code == 404
-        [key] = [each["key"] for each in status["renditions"] if each["name"] == "medium"]
-        assert httpx2.get(f"{media.s3.endpoint}/{media.bucket}/{media.key(key)}").status_code == 403
-    finally:
-        media.s3.put_policy(media.bucket, public)
+    principals = {name: account.access_key for name, account in media.accounts.items()}
+    origins = ["https://shop.example.org"]
+    apply = {"enabled": True, "existingSecret": "s3-owner", "principals": principals, "corsOrigins": origins}
+    values = {"s3": {**s3, "credentials": credentials}, "bucket": {"apply": apply}}
+    media.install(values)
+    policy, cors = settings(media)
+    # Nobody may read it without an account.
+    assert all(each["Principal"] != "*" and each["Principal"] != {"AWS": "*"} for each in policy["Statement"])
+    assert {origin for rule in cors for origin in rule["AllowedOrigins"]} == set(origins)
+
+    status = media.ready(media.apply(PHOTO))["status"]
+    [url] = [each["url"] for each in status["renditions"] if each["name"] == "medium"]
+    answer = httpx2.get(url)
+    assert (answer.status_code, answer.headers["Content-Type"]) == (200, "image/jpeg")
+    missing = httpx2.get(url.replace("medium", "absent"))
+    assert missing.status_code == 404
+    [key] = [each["key"] for each in status["renditions"] if each["name"] == "medium"]
+    assert httpx2.get(f"{media.s3.endpoint}/{media.bucket}/{media.key(key)}").status_code == 403
+
+    media.install(values)
+    assert settings(media) == (policy, cors)
+    assert media.cluster.find("jobs", SYSTEM, installed.labels("bucket")) == []
+
+    # Who may not change the bucket ends the upgrade, in words that say what is missing; what runs goes on.
+    media.cluster.secret("s3-owner", SYSTEM, **installed.credentials(media.accounts["operator"]))
+    with pytest.raises(AssertionError) as refused:
+        media.install(values)
+    assert "policy: forbidden" in str(refused.value)
+    assert "s3:GetBucketPolicy" in str(refused.value)
+    assert settings(media) == (policy, cors)
+    assert httpx2.get(url.replace("medium", "missing")).status_code == 404
 
 
 def test_upgrade_with_work_under_way_loses_nothing_also_when_an_image_comes_late(
@@ -115,17 +153,38 @@ def test_uninstalled_release_leaves_assets_and_media_and_a_later_one_adopts_them
     assert media.objects(f"media/shop/assets/{uid}/") == []
 
 
-def test_route_of_the_gateway_api_leads_to_the_same_places(restored: Installed, facts: Json) -> None:
+def test_route_of_the_gateway_api_leads_to_the_same_places_by_https(
+    restored: Installed, facts: Json, tmp_path: Path
+) -> None:
     media = restored
     gateway = facts.get("gateway")
     assert gateway, "the cluster has no Gateway"
     name = media.apply(PHOTO)
     url = media.ready(name)["status"]["url"]
-    media.install({"ingress": {"enabled": False}, "httpRoute": {"enabled": True, "parentRefs": [gateway]}})
+    secure = media.base_url.replace("http:", "https:")
+    route = {"ingress": {"enabled": False}, "httpRoute": {"enabled": True, "parentRefs": [gateway]}}
+    media.install({"publicBaseURL": secure, **route})
     assert media.cluster.find("ingresses", SYSTEM, f"app.kubernetes.io/instance={RELEASE}") == []
     wait_for(lambda: httpx2.get(url).status_code == 200, what="the route")
     wait_for(lambda: installed.serves(media.base_url), what="the route to the API")
     assert media.finished(media.upload(DATA / "photo.jpg")["id"])["status"] == "ready"
+    wait_for(lambda: media.asset(name)["status"]["url"].startswith(secure), what="the URLs to follow publicBaseURL")
+
+    # Nothing is wrong here, and who trusts the authority hears so.
+
+    variables = {"KUBECONFIG": str(media.cluster.kubeconfig), "SSL_CERT_FILE": facts["ca"]}
+    doctor = ("doctor", "-n", SYSTEM)
+    found = answer(*doctor, home=tmp_path, code=0, MEDIA_TOKEN=media.token, **variables)
+    assert {"tls", "ingress", "route", "media"} <= {each["check"] for each in found if each["severity"] == "ok"}
+    nobody = [{"op": "add", "path": "/spec/parentRefs/0/sectionName", "value": "nobody"}]
+    release = f"{RELEASE}-media-operator"
+    media.cluster.kubectl("patch", "httproute", release, "-n", SYSTEM, "--type=json", "-p", json.dumps(nobody))
+
+    def is_refused() -> bool:
+        looked = media_command(*doctor, "--output", "json", home=tmp_path, **variables)
+        return "route-refused" in {each["fault"] for each in json.loads(looked.stdout)}
+
+    wait_for(is_refused, what="the Gateway to refuse the route, and the doctor to say so")
 
 
 def test_release_for_some_namespaces_works_with_rights_in_those_only(restored: Installed) -> None:
