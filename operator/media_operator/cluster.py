@@ -88,6 +88,7 @@ async def serve(settings: ClusterSettings, bucket: StoreSettings) -> None:
             counted.seen(body, is_gone)
 
         watches = jobswatch.informers(api, settings.work_namespace, reconciler, seen, settings.namespaces)
+
         async def unfinished() -> tuple[Key, ...]:
             await followers.check(await assets.profiles())
             return await assets.unfinished()
