@@ -27,6 +27,7 @@ local function hex(bytes)
     return (bytes:gsub(".", function(char) return ("%02x"):format(char:byte()) end))
 end
 
+-- Digests are in lower-case hexadecimal.
 local function sha256(text)
     ffi.C.SHA256(text, #text, buffer)
     return hex(ffi.string(buffer, SIZE))
@@ -44,7 +45,7 @@ local function key_of(date)
     return key
 end
 
-local sign = {}
+local sign = {sha256 = sha256}
 
 sign.hmac, sign.hex = hmac, hex
 

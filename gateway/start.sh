@@ -11,6 +11,7 @@ bucket=${GATEWAY_BUCKET:-}
 prefix=${GATEWAY_PREFIX:-}
 size=${GATEWAY_CACHE_SIZE:-1g}
 seconds=${GATEWAY_CACHE_SECONDS:-10}
+stable=${GATEWAY_STABLE_MAX_AGE:-300}
 listen=${GATEWAY_LISTEN:-8080}
 run=${GATEWAY_RUN_DIR:-/tmp}
 cache=${GATEWAY_CACHE_DIR:-/var/cache/nginx}
@@ -49,6 +50,9 @@ case $size in
 esac
 case $seconds in
   *[!0-9]* | 0* | "") complain "GATEWAY_CACHE_SECONDS must be a number of seconds from 1 on, not '$seconds'" ;;
+esac
+case $stable in
+  *[!0-9]* | "") complain "GATEWAY_STABLE_MAX_AGE must be a number of seconds, not '$stable'" ;;
 esac
 case $listen in
   *[!]A-Fa-f0-9.:[]* | "") complain "GATEWAY_LISTEN must be a port or address:port, not '$listen'" ;;
@@ -190,6 +194,7 @@ sed \
   -e "s|\${GATEWAY_MAX_AGES}|$lifetimes|g" \
   -e "s|\${GATEWAY_CORS}|$allowed|g" \
   -e "s|\${GATEWAY_VARY}|$vary|g" \
+  -e "s|\${GATEWAY_STABLE_MAX_AGE}|$stable|g" \
   -e "s|\${GATEWAY_REFUSED}|$refused|g" \
   -e "s|\${GATEWAY_METRICS_LISTEN}|$metrics|g" \
   -e "s|\${GATEWAY_STORE_PATH}|/$bucket${prefix:+/$prefix}|g" \

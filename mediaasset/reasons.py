@@ -37,6 +37,7 @@ class Reason(StrEnum):
     REPLACED = "Replaced"
     EXPIRED = "Expired"
     DELETING = "Deleting"
+    NAME_TAKEN = "NameTaken"
     READY = "Ready"
 
     # The source.
@@ -107,6 +108,7 @@ TABLE: dict[Reason, Rule] = {
     Reason.REPLACED: Rule("A newer asset of its collection is Ready, and the collection keeps only the latest."),
     Reason.EXPIRED: Rule("Its time is over, by spec.expireSecondsAfterCreation or spec.expireSecondsAfterFailure."),
     Reason.DELETING: Rule("The asset is being deleted."),
+    Reason.NAME_TAKEN: Rule("Delete that asset, or give another new asset another spec.stablePath."),
     Reason.READY: Rule("All required renditions are published."),
     Reason.EMPTY_SOURCE: Rule("The source has no bytes: send the file again.", 10, http_status=400),
     Reason.SOURCE_NOT_FOUND: Rule(

@@ -14,7 +14,7 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 from pydantic.alias_generators import to_camel
 
-from mediaasset import keys
+from mediaasset import keys, pointers
 from mediaasset.media import Kind
 from mediaasset.names import (
     API_VERSION,
@@ -101,6 +101,12 @@ FileName = Annotated[str, StringConstraints(max_length=1024), AfterValidator(_no
 
 #: From a minute, below which an asset would go while it is being made, to a hundred years.
 ExpireSeconds = Annotated[int, Field(ge=60, le=3_155_760_000)]
+
+
+def _stable(path: str) -> str:
+    if problem := pointers.stable_path_problem(path):
+        raise ValueError(problem)
+    return path
 
 
 class ObjectSource(Model):
@@ -221,6 +227,7 @@ class MediaAssetSpec(Model):
     public_path: Annotated[
         str, StringConstraints(pattern=keys.PUBLIC_PATH_PATTERN, max_length=keys.PUBLIC_PATH_MAX_LENGTH)
     ] = "assets"
+    stable_path: Annotated[str, AfterValidator(_stable)] | None = None
     collection: (
         Annotated[str, StringConstraints(pattern=keys.PUBLIC_PATH_PATTERN, max_length=keys.PUBLIC_PATH_MAX_LENGTH)]
         | None
@@ -357,6 +364,8 @@ class MediaAsset(Model):
             and status.observed_generation == self.metadata.generation
             and not self.wants_reprocess
             and not status.is_true(ConditionType.RECONCILING)
+            # The asset that has its name may go without a change of this one.
+            and not status.is_true(ConditionType.NAME_TAKEN)
             and (status.is_true(ConditionType.READY) or is_stalled)
         )
 

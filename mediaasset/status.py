@@ -20,12 +20,13 @@ class _Model(BaseModel):
 
 
 class ConditionType(StrEnum):
-    """The conditions of an asset, by kstatus's conventions: Reconciling and Stalled are present only when True."""
+    """The conditions of an asset, by kstatus's conventions: the last three are present only when True."""
 
     READY = "Ready"
     PUBLISHED = "Published"
     RECONCILING = "Reconciling"
     STALLED = "Stalled"
+    NAME_TAKEN = "NameTaken"
 
 
 class Condition(_Model):
@@ -79,7 +80,8 @@ class Status(_Model):
     requestHash stands for what the spec asks (source, type, profileName, renditions), inputsHash for what the last
     attempt made of it, profileHash for the content of the profile then. failedAttempts counts since any of that or the
     reprocess annotation changed; attempt never goes back. retryTime is when the next attempt may start. className is
-    the class of the last attempt, or while another is to follow, of that one.
+    the class of the last attempt, or while another is to follow, of that one. namesHash stands for what its stable
+    names were written as; the two URLs of them are there as long as the names are this asset's.
     """
 
     observed_generation: int | None = None
@@ -100,6 +102,9 @@ class Status(_Model):
     url: str | None = None
     thumbnail_url: Annotated[str | None, Field(alias="thumbnailURL")] = None
     thumb_hash: str | None = None
+    names_hash: str | None = None
+    stable_url: Annotated[str | None, Field(alias="stableURL")] = None
+    stable_path_url: Annotated[str | None, Field(alias="stablePathURL")] = None
 
     def to_dict(self) -> dict[str, object]:
         """Return the JSON form without the fields that are not set."""

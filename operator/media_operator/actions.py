@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from mediaasset.assets import Event
+from mediaasset.assets import Event, Key
 from mediaasset.status import Status
 from mediaasset.task import Task
 
@@ -67,6 +67,23 @@ class WriteTombstone:
 
 
 @dataclass(frozen=True, slots=True)
+class Point:
+    """Have a stable name lead to an asset, unless it leads to one that exists and is none of `owners`."""
+
+    key: str
+    body: bytes
+    owners: frozenset[Key]
+
+
+@dataclass(frozen=True, slots=True)
+class Unpoint:
+    """Delete a stable name if it is this asset's."""
+
+    key: str
+    owner: Key
+
+
+@dataclass(frozen=True, slots=True)
 class DeleteAsset:
     """Delete an asset, this one or another; one that is gone already, or whose name is another's now, is left."""
 
@@ -89,6 +106,8 @@ Action = (
     | DeleteObject
     | DeletePrefix
     | WriteTombstone
+    | Point
+    | Unpoint
     | DeleteAsset
     | Release
 )

@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from media_operator.actions import Action, DeleteObject, DeletePrefix, Plan, Release, StopJob, WriteTombstone
+from media_operator import naming
+from media_operator.actions import Action, DeleteObject, DeletePrefix, Plan, Release, StopJob, Unpoint, WriteTombstone
 from media_operator.case import Case
 from media_operator.report import Conditions
 from media_operator.settings import Settings
@@ -27,6 +28,7 @@ def delete(case: Case) -> Plan | None:
     actions.append(WriteTombstone(keys.tombstone(namespace, name), body))
     actions.append(DeletePrefix(keys.work_prefix(uid)))
     if asset.spec.deletion_policy is DeletionPolicy.DELETE:
+        actions += [Unpoint(key, asset.key) for key in naming.keys_of(asset, case.settings)]
         actions += [DeletePrefix(prefix_of(asset, case.settings, public=public)) for public in (True, False)]
         actions.append(DeletePrefix(keys.uploads_of(namespace, name)))
         original = original_key_of(asset)
@@ -67,6 +69,6 @@ def described(action: Action) -> str:
             return f"the Job {name}"
         case DeletePrefix(prefix):
             return f"what lies under {prefix}"
-        case DeleteObject(key) | WriteTombstone(key, _):
+        case DeleteObject(key) | WriteTombstone(key, _) | Unpoint(key, _):
             return key
     return type(action).__name__

@@ -25,7 +25,7 @@ def removal(asset: MediaAsset, reason: Reason, text: str) -> Plan:
 def replacement(asset: MediaAsset, observed: Observed) -> MediaAsset | None:
     """Return a newer sibling that is Ready, so that this asset is not wanted any more; None while there is none."""
     return next(
-        (each for each in observed.siblings if _is_older(asset, each) and each.status.is_true(ConditionType.READY)),
+        (each for each in observed.siblings if is_older(asset, each) and each.status.is_true(ConditionType.READY)),
         None,
     )
 
@@ -36,7 +36,7 @@ def replacing(decided: Plan, asset: MediaAsset, observed: Observed, now: datetim
     Ready is written first, as a status that is not final; the plan that follows it deletes. What a list did not show
     yet, or could not hold, is found by the plan after that one: the status is final once there is no older sibling.
     """
-    older = [each for each in observed.siblings if _is_older(each, asset)]
+    older = [each for each in observed.siblings if is_older(each, asset)]
     if not older or not decided.status.is_true(ConditionType.READY):
         return decided
     text = TABLE[Reason.REPLACING].text
@@ -49,7 +49,7 @@ def replacing(decided: Plan, asset: MediaAsset, observed: Observed, now: datetim
     return replace(decided, actions=(*decided.actions, *deletions), events=(*decided.events, news))
 
 
-def _is_older(asset: MediaAsset, other: MediaAsset) -> bool:
+def is_older(asset: MediaAsset, other: MediaAsset) -> bool:
     """Tell whether an asset is older than another; by name where both were created at the same time."""
     first, second = ((each.created_at or _NEVER, each.metadata.name) for each in (asset, other))
     return first < second

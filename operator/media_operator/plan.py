@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime
 
-from media_operator import deleting, ending, following, moving, starting
+from media_operator import deleting, ending, following, moving, naming, starting
 from media_operator.actions import Hold, Plan
 from media_operator.case import Case
 from media_operator.leaving import removal
@@ -28,13 +28,14 @@ _ON_ITS_WAY = {Reason.PENDING, Reason.QUEUED, Reason.TRANSCODING, Reason.STORE_U
 def is_settled(asset: MediaAsset, settings: Settings, now: datetime) -> bool:
     """Tell from the asset alone that there is nothing to do, so that a resync of finished assets reads nothing more."""
     is_finished = asset.is_final and asset.is_held and not asset.is_expired(now)
-    return is_finished and with_urls(asset, asset.status, settings) == asset.status
+    has_urls = with_urls(asset, asset.status, settings) == asset.status
+    return is_finished and has_urls and naming.is_current(asset, settings)
 
 
 def plan(asset: MediaAsset, observed: Observed, now: datetime, settings: Settings) -> Plan:
     """Decide what comes next. Calling it again on the state that its Plan leads to gives a Plan without actions."""
     case = Case(asset, observed, now, settings)
-    return next(decided for step in _STEPS if (decided := step(case)) is not None)
+    return naming.follow(case, next(decided for step in _STEPS if (decided := step(case)) is not None))
 
 
 def without(decided: Plan, lost: Iterable[str]) -> Plan:

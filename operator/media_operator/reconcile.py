@@ -4,7 +4,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 
-from media_operator import metrics
+from media_operator import metrics, naming
 from media_operator.actions import (
     Action,
     CopyObject,
@@ -14,14 +14,17 @@ from media_operator.actions import (
     DeletePrefix,
     Hold,
     Plan,
+    Point,
     Release,
     StopJob,
+    Unpoint,
     WriteTombstone,
 )
 from media_operator.admission import Admission
 from media_operator.admit import Caps, Line
 from media_operator.deleting import failing, is_overdue, left_behind
 from media_operator.loop import Wake
+from media_operator.names import Names
 from media_operator.observe import MAX_DOCUMENT_BYTES, Observed, observe, siblings_of
 from media_operator.plan import hindered, is_settled, plan, queued, waits_since, without
 from media_operator.settings import Settings
@@ -57,6 +60,7 @@ class Reconciler:
         """Take the three ports, the clock, who calls `reconcile` for an asset soon, and see Admission for the last."""
         self._assets, self._jobs, self._store = assets, jobs, store
         self._settings, self._now = settings, now
+        self._names = Names(assets, store)
         caps = Caps(
             total=settings.max_active_jobs,
             per_namespace=settings.max_active_jobs_per_namespace,
@@ -218,8 +222,9 @@ class Reconciler:
         return Plan(status=asset.status)
 
     async def _act(self, asset: MediaAsset, decided: Plan) -> Plan:
-        """Carry out the actions but the start; return the Plan without what turned out to be gone."""
+        """Carry out the actions but the start; return the Plan without what turned out to be gone, or another's."""
         lost = []
+        owners: dict[str, MediaAsset] = {}
         for action in decided.actions:
             if isinstance(action, CopyObject):
                 if not await self._copy(action):
@@ -227,10 +232,14 @@ class Reconciler:
             elif isinstance(action, CopyTree):
                 if not await self._copy_tree(action):
                     lost.append(action.target + action.index)
+            elif isinstance(action, Point):
+                if owner := await self._names.point(action):
+                    owners[action.key] = owner
             else:
                 await self._apply(asset, action)
         # One object that is gone must not keep the others where they are.
-        return without(decided, lost) if lost else decided
+        decided = without(decided, lost) if lost else decided
+        return naming.taken(asset, decided, owners, self._now(), self._settings) if owners else decided
 
     async def _apply(self, asset: MediaAsset, action: Action) -> None:
         match action:
@@ -244,6 +253,8 @@ class Reconciler:
                 await self._store.delete([item.key async for item in self._store.list(prefix)])
             case WriteTombstone(key, body):
                 await self._store.create(key, body)
+            case Unpoint(key, owner):
+                await self._names.unpoint(key, owner)
             case DeleteAsset(namespace, name, uid):
                 with suppress(NotFoundError):
                     await self._assets.delete(namespace, name, uid=uid)

@@ -1,11 +1,12 @@
 """What the status of an asset says: its conditions, the generation that they are of, and the URLs. Pure."""
 
+from collections.abc import Container
 from dataclasses import dataclass
 from datetime import datetime
 
 from media_operator.settings import Settings
-from media_operator.tasks import prefix_of
-from mediaasset import keys
+from media_operator.tasks import prefix_of, tenant_of
+from mediaasset import keys, pointers
 from mediaasset.reasons import Reason
 from mediaasset.spec import MediaAsset
 from mediaasset.status import Condition, ConditionType, Status, condition, displayed
@@ -66,10 +67,36 @@ def with_urls(asset: MediaAsset, status: Status, settings: Settings) -> Status:
         for r in status.renditions
     )
     ready = {r.name: r.url for r in renditions if r.state is RenditionState.READY}
+    name, path = name_of(asset, settings), path_of(asset, settings)
     return status.model_copy(
         update={
             "renditions": renditions,
             "url": displayed(ready),
             "thumbnail_url": ready.get(THUMBNAIL),
+            # That they are there means that the names are this asset's.
+            "stable_url": pointers.url(base, name) if status.stable_url else None,
+            "stable_path_url": pointers.url(base, path) if status.stable_path_url and path else None,
         }
     )
+
+
+def with_names(asset: MediaAsset, status: Status, settings: Settings, *, held: Container[str]) -> Status:
+    """Return the status with the URLs of those stable names whose pointers are held, by their keys."""
+    base, name, path = str(settings.public_base_url), name_of(asset, settings), path_of(asset, settings)
+    return status.model_copy(
+        update={
+            "stable_url": pointers.url(base, name) if pointers.name_key(name) in held else None,
+            "stable_path_url": pointers.url(base, path) if path and pointers.path_key(path) in held else None,
+        }
+    )
+
+
+def name_of(asset: MediaAsset, settings: Settings) -> str:
+    """Return the stable name of an asset, as it stands in URLs after /media/."""
+    return pointers.by_name(tenant_of(asset, settings), asset.spec.public_path, asset.metadata.name)
+
+
+def path_of(asset: MediaAsset, settings: Settings) -> str | None:
+    """Return the same of its stable path, None if it has none."""
+    path = asset.spec.stable_path
+    return pointers.by_path(tenant_of(asset, settings), path) if path else None

@@ -41,6 +41,9 @@ class Settings(BaseSettings):
     single_tenant: bool = False
     """Leave the namespace out of public keys."""
 
+    stable_names: bool = True
+    """Give public assets URLs that stay, beside those that change with the content."""
+
     max_active_jobs: Annotated[int, Field(ge=1)] = 20
     """How many transcoders may run at once, over all namespaces."""
 

@@ -27,8 +27,8 @@ from media_operator.sweeprules import (
     units_named_by,
 )
 from media_operator.sweepsettings import SweepSettings
-from mediaasset import keys
-from mediaasset.assets import Assets, AssetsError, Event, NotFoundError
+from mediaasset import keys, pointers
+from mediaasset.assets import Assets, AssetsError, Event, Key, NotFoundError
 from mediaasset.parts import Parts, Unfinished
 from mediaasset.reasons import TABLE, MediaError, Reason
 from mediaasset.spec import MediaAsset, Visibility
@@ -75,6 +75,8 @@ class _Sweep:
                 inventory.object(item)
         async for asset in self._assets.all():
             inventory.asset(asset)
+        for key in inventory.unknown():
+            inventory.pointer(key, await self._owner(key))
         findings = list(inventory.findings())
         rows = rows_of(findings, inventory.totals)
         if old := self._given_up(unfinished):
@@ -93,6 +95,12 @@ class _Sweep:
         report = replace(report, seconds=round(time.monotonic() - began, 3))
         _tell(report)
         return report
+
+    async def _owner(self, key: str) -> Key | None:
+        try:
+            return pointers.owner_of(await self._store.read(key, max_bytes=pointers.MAX_BYTES) or b"")
+        except ValueError:
+            return None
 
     async def _unfinished(self) -> tuple[list[Unfinished], tuple[str, ...]]:
         try:
@@ -141,6 +149,9 @@ class _Sweep:
                 await self._assets.delete(*asset.key, uid=asset.metadata.uid)
                 await self._assets.emit(asset, Event(Reason.EXPIRED, TABLE[Reason.EXPIRED].text))
                 yield 1
+            return
+        if pointers.is_pointer(finding.unit) and await self._owner(finding.unit) != finding.asset:
+            # Another asset has taken the name over.
             return
         for batch in _batches(await self._keys(finding.unit)):
             await self._store.delete(batch)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from media_operator.sweepreport import GUARDED, Kind, Row
 from media_operator.sweepsettings import SweepSettings
-from mediaasset import keys
+from mediaasset import keys, pointers
 from mediaasset.assets import Key
 from mediaasset.spec import MediaAsset, Visibility
 from mediaasset.status import ConditionType
@@ -18,6 +18,9 @@ from mediaasset.store import ObjectInfo
 
 #: The prefixes that are swept. Tombstones come last: they hold the marks of what is to stay.
 PREFIXES = (keys.UPLOADS, keys.WHATSAPP, keys.PUBLIC, keys.PRIVATE, keys.WORK, keys.TOMBSTONES)
+
+#: How reports call what lies under media/ and is no media: the pointers of stable names.
+POINTERS = "names"
 
 #: So few may go whatever their share is: a percentage of little means nothing.
 FEW = 10
@@ -71,6 +74,8 @@ class _Living:
 def unit_of(key: str) -> str | None:
     """Return what an object goes together with: a prefix that ends in a slash, or its key. None if it is not ours."""
     form = _FORMS.get(key.partition("/")[0], _RENDITION)
+    if pointers.is_pointer(key):
+        return key
     match = form.fullmatch(key)
     return match[match.lastindex or 1] if match else None
 
@@ -105,20 +110,21 @@ class Inventory:
         """Take the settings and the time."""
         self._settings, self._now = settings, now.timestamp()
         self._units: dict[str, Unit] = {}
+        self._owners: dict[str, Key | None] = {}
         self._living: dict[str, _Living] = {}
         self._names: set[Key] = set()
         self._whatsapp: set[str] = set()
         self._retained: set[str] = set()
         self._failed: list[Finding] = []
         #: How many objects, and assets, there are of each prefix.
-        self.totals: dict[str, int] = dict.fromkeys((*PREFIXES, "assets"), 0)
+        self.totals: dict[str, int] = dict.fromkeys((*PREFIXES, POINTERS, "assets"), 0)
 
     def object(self, item: ObjectInfo) -> None:
         """Take an object."""
         unit_name = unit_of(item.key)
         if unit_name is None or not self._is_ours(unit_name):
             return
-        self.totals[item.key.partition("/")[0]] += 1
+        self.totals[_top(item.key)] += 1
         if mark := keys.retained(item.key):
             namespace, name, uid = mark
             self._names.add((namespace, name))
@@ -137,11 +143,19 @@ class Inventory:
         self._living[uid] = _Living(asset.key, asset.is_final, is_public, status.attempt)
         self._names.add(asset.key)
         self._whatsapp.add(keys.whatsapp_name(uid))
-        for unit in units_named_by(asset):
+        for unit in (*units_named_by(asset), *self._pointers_of(asset)):
             self._units.pop(unit, None)
         self.totals["assets"] += 1
         if is_overdue(asset, datetime.fromtimestamp(self._now, tz=UTC), self._settings):
             self._failed.append(Finding(uid, Kind.FAILED, 1, 0, asset.key))
+
+    def unknown(self) -> list[str]:
+        """Return the pointers that are none of the assets'; whose they are stands in them."""
+        return [name for name in self._units if pointers.is_pointer(name)]
+
+    def pointer(self, key: str, owner: Key | None) -> None:
+        """Take whose one of those is."""
+        self._owners[key] = owner
 
     def findings(self) -> Iterator[Finding]:
         """Yield what is to go, assets first."""
@@ -158,6 +172,11 @@ class Inventory:
             return (Kind.EXPIRED if age >= self._settings.sweep_tombstone_seconds else None), None
         if age < self._settings.sweep_age_seconds:
             return None, None
+        if pointers.is_pointer(unit):
+            # One whose owner is not known, for nobody could read it, is left to the next sweep.
+            owner = self._owners.get(unit)
+            is_orphan = owner is not None and owner not in self._names and self._settings.may_judge(owner[0])
+            return (Kind.ORPHAN if is_orphan else None), owner
         if keys.is_sent(unit):
             return Kind.EXPIRED, None
         if top == keys.UPLOADS:
@@ -185,6 +204,12 @@ class Inventory:
         # A public URL that was given out once works as long as its asset is public.
         return (None if top == keys.PUBLIC and living.is_public else Kind.UNREFERENCED), living.key
 
+    def _pointers_of(self, asset: MediaAsset) -> Iterator[str]:
+        tenant, spec = "" if self._settings.single_tenant else asset.key[0], asset.spec
+        yield pointers.name_key(pointers.by_name(tenant, spec.public_path, asset.metadata.name))
+        if spec.stable_path:
+            yield pointers.path_key(pointers.by_path(tenant, spec.stable_path))
+
     def _is_ours(self, unit: str) -> bool:
         namespace = self._namespace(unit)
         return namespace is None or self._settings.may_judge(namespace)
@@ -197,6 +222,7 @@ class Inventory:
         top, first, *_ = unit.split("/")
         is_named = top in (keys.UPLOADS, keys.TOMBSTONES)
         is_named |= top in (keys.PUBLIC, keys.PRIVATE) and not self._settings.single_tenant
+        is_named &= not pointers.is_pointer(unit)
         return first if is_named else None
 
 
@@ -221,7 +247,7 @@ def rows_of(findings: list[Finding], totals: dict[str, int]) -> list[Row]:
 
 def prefix_of(finding: Finding) -> str:
     """Return the prefix of a finding, `assets` for an asset."""
-    return "assets" if finding.kind is Kind.FAILED else finding.unit.partition("/")[0]
+    return "assets" if finding.kind is Kind.FAILED else _top(finding.unit)
 
 
 def refusal(rows: list[Row], assets: int, max_percent: int) -> str | None:
@@ -236,6 +262,10 @@ def refusal(rows: list[Row], assets: int, max_percent: int) -> str | None:
         if found > max(FEW, total * max_percent / 100):
             return f"{found} of {total} under {prefix} would go, more than {max_percent} %"
     return None
+
+
+def _top(key: str) -> str:
+    return POINTERS if pointers.is_pointer(key) else key.partition("/")[0]
 
 
 def _attempt(unit: str) -> int:

@@ -18,8 +18,17 @@ def renditions_of(asset: MediaAsset, profile: MediaProfile) -> tuple[Rendition, 
 
 def prefix_of(asset: MediaAsset, settings: Settings, *, public: bool) -> str:
     """Return the prefix of the keys of all its renditions, public or private ones."""
-    tenant = "" if settings.single_tenant else asset.key[0]
-    return keys.asset_prefix(public=public, tenant=tenant, public_path=asset.spec.public_path, uid=asset.metadata.uid)
+    return keys.asset_prefix(
+        public=public,
+        tenant=tenant_of(asset, settings),
+        public_path=asset.spec.public_path,
+        uid=asset.metadata.uid,
+    )
+
+
+def tenant_of(asset: MediaAsset, settings: Settings) -> str:
+    """Return what stands first in public URLs, perhaps nothing."""
+    return "" if settings.single_tenant else asset.key[0]
 
 
 def task_of(

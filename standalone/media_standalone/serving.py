@@ -16,6 +16,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from media_ingest.errors import Problem, Slug
+from media_standalone import naming
 from media_standalone.directory import DOWNLOAD
 from mediaasset import keys
 from mediaasset.media import Kind, by_mime, served_mime
@@ -24,6 +25,8 @@ from mediaasset.signing import UrlSigner
 
 _METHODS = "GET, HEAD, OPTIONS"
 _IMMUTABLE = "public, max-age=31536000, immutable"
+#: Of what is asked for by a stable name, which may lead to something else soon; as the gateway has it by default.
+_STABLE = "public, max-age=300"
 
 #: How a rendition's key ends (mediaasset.keys.rendition and rendition_tree). Nothing else is served: neither a file
 #: that obstore is still writing, nor one that somebody put beside them.
@@ -90,7 +93,10 @@ class Renditions:
         return await self._of_path(scope, scope["path"].removeprefix("/"))
 
     async def _of_path(self, scope: Scope, path: str) -> Response:
-        return await self._of_key(scope, path, _IMMUTABLE)
+        if _RENDITION.match(path):
+            return await self._of_key(scope, path, _IMMUTABLE)
+        named = await asyncio.to_thread(naming.key_of, self._root, path.removeprefix(f"{keys.PUBLIC}/"))
+        return await self._of_key(scope, named or path, _STABLE)
 
     async def _of_key(self, scope: Scope, key: str, cache_control: str, disposition: str | None = None) -> Response:
         file = await asyncio.to_thread(self._find, key)

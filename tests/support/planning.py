@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from making import NOW, WEB, make_asset, make_job, make_result
-from media_operator.actions import Plan
+from media_operator.actions import Action, Plan, Point, Unpoint
 from media_operator.observe import Observed, observe
 from media_operator.plan import plan
 from media_operator.settings import Settings
@@ -46,6 +46,11 @@ def decide(asset: MediaAsset, observed: Observed, now: datetime = NOW) -> Plan:
         assert again.events == ()
         assert again.status == decided.status
     return decided
+
+
+def moves(decided: Plan) -> tuple[Action, ...]:
+    """Return the actions but those on stable names, which have tests of their own."""
+    return tuple(action for action in decided.actions if not isinstance(action, Point | Unpoint))
 
 
 def after(asset: MediaAsset, decided: Plan, **changes: object) -> MediaAsset:

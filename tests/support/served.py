@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import httpx2
 
-from mediaasset import keys
+from mediaasset import keys, pointers
 from mediaasset.signing import UrlSigner
 
 PREFIX = "media/default/users/42/4fd6c2a0-0000-4000-8000-000000000001/"
@@ -74,23 +74,66 @@ HIDDEN = {
     "work/4fd6c2a0/1/result.json": b"{}",
 }
 
+OWNER = ("default", "one")
+NAME = pointers.by_name("default", "users/42", "one")
+#: What answers at stable names, by what stands in URLs after /media/: of a name, of old paths, and of a directory.
+BY_NAME = {f"{NAME}/medium": IMAGE, f"{NAME}/mp4": VIDEO, f"{NAME}/original": DOCUMENT}
+BY_PATH = {
+    "default/product_images/Größe 42 (1)/image.JPG": IMAGE,
+    "default/old/film.mov": VIDEO,
+    "default/old/a+b %23?.txt": DOCUMENT,
+}
+IN_TREE = {f"{NAME}/hls/index.m3u8": PLAYLIST, f"{NAME}/hls/720.mp4": SEGMENTS, f"{NAME}/hls/index.vtt": CUES}
+#: What a pointer may never lead to.
+_AWAY = {
+    "private": PRIVATE.key,
+    "upload": "uploads/default/one/00ff",
+    "other": f"{PREFIX}medium.jpg",
+    "up": f"media/../{PRIVATE.key}",
+    "pointer": pointers.name_key(NAME),
+    "inside": "-/problem",
+    "health": "healthz",
+    "injected": f"{IMAGE.key}\r\nX-Injected: 1",
+    "nothing": "",
+    "gone": f"{PREFIX}medium-0000000000000000.jpg",
+}
+ASTRAY = (*(f"{NAME}-astray/{name}" for name in _AWAY), *(f"default/astray/{name}.jpg" for name in _AWAY))
+
+#: Pointers by their keys.
+POINTERS = {
+    pointers.name_key(NAME): pointers.body(
+        OWNER, {"medium": IMAGE.key, "mp4": VIDEO.key, "original": DOCUMENT.key, "hls": PLAYLIST.key}
+    ),
+    **{pointers.path_key(path): pointers.body(OWNER, {"original": known.key}) for path, known in BY_PATH.items()},
+    pointers.name_key(f"{NAME}-astray"): pointers.body(OWNER, _AWAY),
+    **{
+        pointers.path_key(f"default/astray/{name}.jpg"): pointers.body(OWNER, {"original": key})
+        for name, key in _AWAY.items()
+    },
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Served:
     """A server that serves PUBLISHED and, by URLs of its signers, UNPUBLISHED.
 
-    signers has the one of now, and that of the secret before it if the server knows that; it is empty where private
-    renditions are another server's: S3's. root is the directory of the store, if it has one. An Ingress answers by
-    itself, and without a body, where no path leads to us.
+    write and delete change the store: a key and its bytes, and a key. signers has the one of now, and that of the secret
+    before it if the server knows that; it is empty where private renditions are another server's: S3's. root is the
+    directory of the store, if it has one. An Ingress answers by itself, and without a body, where no path leads to us.
     """
 
     base_url: str
+    write: Callable[[str, bytes], None]
+    delete: Callable[[str], None]
     signers: tuple[UrlSigner, ...] = ()
     root: Path | None = None
     is_behind_ingress: bool = False
 
     def url(self, known: Known) -> str:
         return f"{self.base_url}/{known.key}"
+
+    def stable(self, name: str) -> str:
+        return pointers.url(self.base_url, name)
 
     def signed(self, known: Known, lifetime: timedelta = timedelta(hours=1), file_name: str | None = None) -> str:
         return self.signers[0].url(known.key, lifetime, file_name)

@@ -1,14 +1,15 @@
 """Where an imported file goes: the public path that its folder becomes, and the key that brings it there once. Pure."""
 
 import hashlib
+import json
 import re
 import unicodedata
 from pathlib import PurePosixPath
 
 from mediaasset.keys import is_public_path
+from mediaasset.pointers import stable_path_problem
 
-#: Below this name the metadata of an imported asset say where the file was. Whatever is to answer at its old address
-#: finds it by this.
+#: Below this name the metadata of an imported asset say where the file was, if it cannot answer at that path.
 ORIGIN = "import_path"
 #: Characters of a value of metadata, as the API bounds them.
 _METADATA_LENGTH = 1024
@@ -34,9 +35,14 @@ def key(path: str, name: str, sha256: str) -> str:
 
 
 def origin(base: str, relative: PurePosixPath) -> dict[str, str]:
-    """Return the metadata that remember where a file was; none for a path that is too long for them."""
+    """Return the fields of an upload by which a file answers at the path where it was.
+
+    Where that is no path for media, such as one without an extension, the metadata remember it, if it is not too long.
+    """
     was = f"{base.strip('/')}/{relative}".lstrip("/").encode("utf-8", "replace").decode()
-    return {ORIGIN: was} if len(was) <= _METADATA_LENGTH else {}
+    if stable_path_problem(was) is None:
+        return {"stable_path": was}
+    return {"metadata": json.dumps({ORIGIN: was})} if len(was) <= _METADATA_LENGTH else {}
 
 
 def _segment(name: str) -> str:

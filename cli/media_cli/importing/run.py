@@ -1,7 +1,6 @@
 """The import itself: several files at once, each looked at, sent with an idempotency key, and noted in the state."""
 
 import hashlib
-import json
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -126,7 +125,7 @@ class Import:
             **self.fields,
             "path": path,
             "collection": path,
-            "metadata": json.dumps(paths.origin(self.base, item.path)),
+            **paths.origin(self.base, item.path),
         }
         with self.source.open(item) as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()

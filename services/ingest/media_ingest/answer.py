@@ -62,6 +62,9 @@ def answer(
         "thumbnail_url": urls.get("thumbnail"),
         "thumb_hash": asset.status.thumb_hash,
         "urls": urls,
+        "stable_urls": _stable_urls(asset),
+        "stable_path": spec.stable_path,
+        "stable_path_url": asset.status.stable_path_url if _is_public(asset) else None,
         "renditions": [_rendition(item, urls.get(item.name)) for item in asset.status.renditions],
         "progress": _progress(progress) if progress and state is State.PROCESSING else None,
         "width": info.width if info else None,
@@ -73,7 +76,7 @@ def answer(
         "caption": spec.caption,
         "order": spec.order,
         "collection": collection_of(asset),
-        "is_public": spec.visibility is Visibility.PUBLIC,
+        "is_public": _is_public(asset),
         "error": _error(asset) if state is State.FAILED else None,
         "created_at": _time(asset.created_at),
         "updated_at": _time(_changed(asset)),
@@ -89,6 +92,19 @@ def _urls(asset: MediaAsset, expected: Sequence[str], signed: Mapping[str, str])
     urls: dict[str, str | None] = dict.fromkeys(applying if asset.status.renditions else expected)
     for item in _published(asset):
         urls[item.name] = _public_url(asset, item) or signed.get(item.key or "")
+    return urls
+
+
+def _stable_urls(asset: MediaAsset) -> dict[str, str]:
+    """Return the URLs by name; a rendition that is a directory is asked for by the name of its index."""
+    base = asset.status.stable_url
+    if base is None or not _is_public(asset):
+        return {}
+    urls = {}
+    for item in _published(asset):
+        if item.key and _public_url(asset, item):
+            index = f"/{item.key.rpartition('/')[2]}" if item.mime_type in _INDEX_TYPES else ""
+            urls[item.name] = f"{base}/{item.name}{index}"
     return urls
 
 
@@ -114,7 +130,11 @@ def _published(asset: MediaAsset) -> tuple[RenditionStatus, ...]:
 
 def _public_url(asset: MediaAsset, item: RenditionStatus) -> str | None:
     # While an asset that became Private is being moved, its status still holds the old URLs and keys.
-    return item.url if asset.spec.visibility is Visibility.PUBLIC else None
+    return item.url if _is_public(asset) else None
+
+
+def _is_public(asset: MediaAsset) -> bool:
+    return asset.spec.visibility is Visibility.PUBLIC
 
 
 def _error(asset: MediaAsset) -> dict[str, str] | None:

@@ -21,6 +21,7 @@ FILE_NAME_LENGTH = 1024
 #: The fields of the API by the members of the spec that they become.
 _NAMES = {
     "publicPath": "path",
+    "stablePath": "stable_path",
     "profileName": "profile",
     "altText": "alt_text",
     "originalFileName": "file",
@@ -54,6 +55,7 @@ class Fields(BaseModel):
     caption: str | None = None
     order: int | None = None
     path: str | None = None
+    stable_path: str | None = None
     collection: str | None = None
     keep_latest: bool = False
     queue: Literal["interactive", "batch"] = "interactive"
@@ -81,6 +83,7 @@ class Fields(BaseModel):
                     "type": kind,
                     "profileName": self.profile,
                     "publicPath": path,
+                    "stablePath": self.stable_path,
                     "collection": self.collection,
                     "collectionPolicy": self._collection_policy(),
                     "queue": Queue(self.queue.capitalize()),
@@ -99,6 +102,8 @@ class Fields(BaseModel):
             raise Problem(
                 Slug.FORBIDDEN, f"The token may not write to the path {path}: use one that may, or another path."
             )
+        if self.stable_path and not token.may_write(folder := self.stable_path.rpartition("/")[0]):
+            raise Problem(Slug.FORBIDDEN, f"The token may not write to {folder or 'the top'}: use another stable_path.")
         return spec
 
     def _collection_policy(self) -> CollectionPolicy:

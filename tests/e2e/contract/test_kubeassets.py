@@ -130,6 +130,9 @@ async def test_every_field_of_a_status_is_kept(api: Api) -> None:
         url="https://media.example.org/a",
         thumbnail_url="https://media.example.org/b",
         thumb_hash="abcd",
+        names_hash="abcd",
+        stable_url="https://media.example.org/c",
+        stable_path_url="https://media.example.org/d",
     )
     assert None not in status.model_dump().values()
     written = await assets.write_status(created, status)

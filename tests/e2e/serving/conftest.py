@@ -4,7 +4,7 @@ import pytest
 
 from installed import Installed
 from media_transcoder import publish
-from served import HIDDEN, PUBLISHED, UNPUBLISHED, Served
+from served import HIDDEN, POINTERS, PUBLISHED, UNPUBLISHED, Served
 
 
 @pytest.fixture(scope="session")
@@ -14,6 +14,10 @@ def served(media: Installed) -> Served:
         attributes = publish._attributes(known.key, known.mime)
         named = {name.replace("-", ""): value for name, value in attributes.items()}
         client.put_object(Bucket=media.bucket, Key=media.key(known.key), Body=known.body, **named)
-    for key, body in HIDDEN.items():
+    for key, body in {**HIDDEN, **POINTERS}.items():
         media.put(key, body)
-    return Served(media.base_url, is_behind_ingress=True)
+
+    def delete(key: str) -> None:
+        client.delete_object(Bucket=media.bucket, Key=media.key(key))
+
+    return Served(media.base_url, media.put, delete, is_behind_ingress=True)

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from PIL import Image
 
@@ -140,7 +141,7 @@ def test_without_its_state_an_import_still_makes_nothing_twice(
     assert outcomes(third) == {"uploaded": 1, "already": 1}
 
 
-def test_an_asset_remembers_where_its_file_was(tmp_path: Path) -> None:
+def test_a_file_answers_at_the_path_where_it_was(tmp_path: Path) -> None:
     folder = tmp_path / "files/Größe 42"
     folder.mkdir(parents=True)
     (folder / "größe.png").write_bytes(picture(9))
@@ -150,11 +151,19 @@ def test_an_asset_remembers_where_its_file_was(tmp_path: Path) -> None:
         report = answer("import", folder.parent, "--path", "users/1/old", home=tmp_path, code=0, **variables)
         [entry] = report["files"]
         asset = server.finished(entry["id"])
+        old = httpx2.get(f"{server.base_url}/media/default/users/1/old/Größe 42/größe.png")
+        own = httpx2.get(asset["urls"]["original"])
+        named = httpx2.get(asset["stable_urls"]["original"])
     assert asset["status"] == "ready"
     assert asset["collection"] == "users/1/old/Groe-42"
     assert "/users/1/old/Groe-42/" in asset["display_url"]
     assert asset["original_name"] == "größe.png"
-    assert asset["metadata"] == {"import_path": "users/1/old/Größe 42/größe.png"}
+    assert asset["metadata"] == {}
+    assert asset["stable_path"] == "users/1/old/Größe 42/größe.png"
+    assert asset["stable_path_url"] == str(old.url)
+    assert (old.status_code, old.headers["Content-Type"], old.content) == (200, "image/png", own.content)
+    assert (named.status_code, named.content) == (200, own.content)
+    assert old.headers["Cache-Control"] == named.headers["Cache-Control"] == "public, max-age=300"
 
 
 def test_a_file_that_fails_does_not_stop_the_others(

@@ -1,5 +1,6 @@
 """Where imported files go, and what is remembered of them."""
 
+import json
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -41,7 +42,9 @@ def test_a_key_is_of_path_name_and_content() -> None:
 
 
 def test_an_origin_that_is_too_long_is_left_out() -> None:
-    assert paths.origin("shop/", PurePosixPath("a b/c.png")) == {"import_path": "shop/a b/c.png"}
+    assert paths.origin("shop/", PurePosixPath("a b/ü.PNG")) == {"stable_path": "shop/a b/ü.PNG"}
+    for unfit in ("a b/c", "a/medium-0123456789abcdef.jpg"):
+        assert paths.origin("shop/", PurePosixPath(unfit)) == {"metadata": json.dumps({"import_path": f"shop/{unfit}"})}
     assert paths.origin("shop", PurePosixPath("x" * 1024)) == {}
 
 

@@ -10,7 +10,7 @@ from media_ingest.guard import UPLOADS
 from media_ingest.listing import Filter
 from media_ingest.routes.health import document
 from media_ingest.settings import Settings
-from mediaasset import keys
+from mediaasset import keys, pointers
 from mediaasset.catalogue import Ordering
 from mediaasset.spec import MediaAsset, MediaAssetSpec, Metadata, ObjectSource, Source
 
@@ -63,6 +63,8 @@ def test_bounds_are_those_of_the_code() -> None:
     for field in ("path", "collection"):
         assert schemas["Fields"]["properties"][field]["pattern"] == keys.PUBLIC_PATH_PATTERN
         assert schemas["Fields"]["properties"][field]["maxLength"] == keys.PUBLIC_PATH_MAX_LENGTH
+    for fields in ("Fields", "JSONFields"):
+        assert schemas[fields]["properties"]["stable_path"]["maxLength"] == pointers.STABLE_PATH_MAX_LENGTH
     assert schemas["Problem"]["properties"]["type"]["pattern"].startswith(f"^{TYPE_PREFIX}")
     parameters = {item["name"]: item for item in document()["paths"]["/api/media/"]["get"]["parameters"]}
     page_size = parameters["page_size"]["schema"]

@@ -13,12 +13,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from making import WEB, make_asset
+from media_operator.naming import wanted
 from media_operator.observe import MAX_DOCUMENT_BYTES
 from media_operator.plan import is_settled
 from media_standalone.database import Database
 from mediaasset.assets import NotFoundError
 from mediaasset.jobs import NameTakenError
 from mediaasset.media import Kind
+from mediaasset.pointers import MAX_BYTES
 from mediaasset.reasons import MediaError, Reason
 from mediaasset.spec import MediaAsset, MediaProfile, ProfileUpdatePolicy, Rendition, digest
 from mediaasset.status import ConditionType, Status
@@ -125,6 +127,10 @@ async def check_end(world: World) -> None:
                 assert asset.status.profile_hash == digest(world.profiles["web"].spec)
         else:
             assert asset.status.is_true(ConditionType.STALLED)
+        pointed = wanted(asset, asset.status, SETTINGS)
+        assert bool(pointed) == any(r.url for r in asset.status.renditions)
+        assert {key: await world.store.read(key, max_bytes=MAX_BYTES) for key in pointed} == pointed
+        expected += pointed
         other = "private" if place == "media" else "media"
         # What was superseded while the asset was public stays; what is private has no public object.
         if place == "private":
@@ -151,7 +157,8 @@ def run(steps: list[tuple[Any, ...]], *, is_ready_first: bool) -> None:
                 world = World(database, WEB)
                 for namespace, name in NAMES:
                     policy = "Follow" if name == "a2" else "Ignore"
-                    await world.add(make_asset(namespace=namespace, name=name, profileUpdatePolicy=policy))
+                    more = {"stablePath": "old/photo.jpg"} if name == "a1" else {}
+                    await world.add(make_asset(namespace=namespace, name=name, profileUpdatePolicy=policy, **more))
                 if is_ready_first:
                     await world.settle(NAMES)
                 for step in steps:
@@ -202,7 +209,7 @@ async def test_death_at_each_write_of_a_whole_life_leads_to_the_same_end(tmp_pat
     for fatal in range(1, 40):
         database = await Database.open(tmp_path / f"{after}-{fatal}.db")
         world = World(database, WEB)
-        await world.add(make_asset(namespace="shop", name="a1"))
+        await world.add(make_asset(namespace="shop", name="a1", stablePath="old/photo.jpg"))
         world.mortal.writes_left, world.mortal.after = fatal, after
         lives = world.operator
 
@@ -271,7 +278,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 async def test_one_lost_object_does_not_keep_the_others_public(world: World) -> None:
     await world.add(make_asset())
     await world.settle([("shop", "a1")])
-    (lost, *_) = [key for key in await world.objects() if key.startswith("media/")]
+    (lost, *_) = [key for key in await world.objects() if key.startswith("media/shop/")]
     await world.store.delete([lost])
     await world.edit("shop", "a1", visibility="Private")
     await world.settle([("shop", "a1")])

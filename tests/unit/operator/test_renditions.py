@@ -15,7 +15,7 @@ from mediaasset.reasons import Reason
 from mediaasset.spec import MediaAsset, MediaProfile, MediaProfileSpec, Rendition
 from mediaasset.status import ConditionType
 from mediaasset.task import Result
-from planning import SETTINGS, after, conditions, decide, finished, job_of, result_of, see, started
+from planning import SETTINGS, after, conditions, decide, finished, job_of, moves, result_of, see, started
 
 THUMBNAIL, MEDIUM, *REST = WEB.spec.renditions
 
@@ -88,7 +88,7 @@ def test_an_asset_that_follows_its_profile_makes_only_what_changed_and_keeps_the
 def test_a_change_for_which_nothing_is_to_be_made_runs_no_job(changed: MediaProfile, left: list[str]) -> None:
     asset = follower()
     decided = decide(asset, see(asset, profile=changed))
-    assert (decided.actions, decided.events) == ((), ())
+    assert (moves(decided), decided.events) == ((), ())
     assert [r.name for r in decided.status.renditions] == left
     assert conditions(decided.status)["Ready"] == ("True", "Ready")
     assert decided.status.completion_time == asset.status.completion_time

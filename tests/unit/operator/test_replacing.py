@@ -16,13 +16,14 @@ from media_operator.actions import DeleteAsset, Plan
 from media_operator.observe import siblings_of
 from media_operator.plan import is_settled, plan
 from media_standalone.database import Database
+from mediaasset import pointers
 from mediaasset.assets import EVERYTHING, NotFoundError
 from mediaasset.jobs import JobPhase
 from mediaasset.names import CREATED_ANNOTATION, FINALIZER
 from mediaasset.reasons import Reason
 from mediaasset.spec import MediaAsset
 from mediaasset.status import ConditionType
-from planning import SETTINGS, after, conditions, decide, finished, job_of, result_of, see, started
+from planning import SETTINGS, after, conditions, decide, finished, job_of, moves, result_of, see, started
 from world import SETTINGS as WORLD_SETTINGS
 from world import World
 
@@ -47,17 +48,17 @@ def deleted(decided: Plan) -> list[str]:
 def test_the_new_one_is_said_to_be_ready_before_the_old_one_goes() -> None:
     old, new = finished(avatar("old", age=9)), started(avatar("new"))
     first = decide_among(new, old)
-    assert first.actions == ()
+    assert moves(first) == ()
     assert conditions(first.status)["Ready"] == ("True", "Ready")
     assert conditions(first.status)["Reconciling"] == ("True", "Replacing")
     assert first.requeue_seconds == 0.0
     second = decide_among(after(new, first), old)
-    assert second.actions == (DeleteAsset("shop", "old", "uid-old"),)
+    assert moves(second) == (DeleteAsset("shop", "old", "uid-old"),)
     assert [(event.reason, event.message) for event in second.events] == [(Reason.REPLACING, "It replaces old.")]
     # Whoever dies here is followed by one who sees the same, or that the old one is gone.
     assert not is_settled(after(new, second), SETTINGS, NOW)
     third = decide_among(after(new, second))
-    assert (third.actions, third.events, third.requeue_seconds) == ((), (), None)
+    assert (moves(third), third.events, third.requeue_seconds) == ((), (), None)
     assert is_settled(after(new, third), SETTINGS, NOW)
 
 
@@ -90,7 +91,7 @@ def test_those_that_are_no_siblings_stay(change: dict[str, Any]) -> None:
 def test_a_late_old_one_deletes_itself_and_never_says_that_it_is_ready() -> None:
     old, new = started(avatar("old", age=9)), finished(avatar("new"))
     decided = decide_among(old, new)
-    assert decided.actions == (DeleteAsset("shop", "old", "uid-old"),)
+    assert moves(decided) == (DeleteAsset("shop", "old", "uid-old"),)
     assert decided.status == old.status
     assert [event.reason for event in decided.events] == [Reason.REPLACED]
 
@@ -125,7 +126,7 @@ def test_a_new_one_that_fails_deletes_nothing() -> None:
     seen = see(new, jobs=(job_of(new, JobPhase.FAILED, Reason.UNDECODABLE),))
     decided = plan(new, replace(seen, siblings=(old,)), NOW, SETTINGS)
     assert decided.status.is_true(ConditionType.STALLED)
-    assert decided.actions == ()
+    assert moves(decided) == ()
 
 
 def test_what_has_to_be_moved_first_replaces_nothing_yet() -> None:
@@ -235,13 +236,13 @@ def test_no_history_with_any_deaths_leaves_the_collection_without_an_item(steps:
 
 @pytest.mark.parametrize("after_it", [False, True])
 async def test_death_at_each_write_of_a_replacement_leads_to_the_same_end(tmp_path: Path, after_it: bool) -> None:  # noqa: FBT001 - pytest passes it by name
-    deaths = 0
+    deaths, path = 0, pointers.path_key("shop/users/7/avatar.jpg")
     for fatal in range(1, 40):
         database = await Database.open(tmp_path / f"{after_it}-{fatal}.db")
         world = World(database, WEB)
-        await world.add(make_asset(name="old", **LATEST))
+        await world.add(make_asset(name="old", **LATEST, stablePath="users/7/avatar.jpg"))
         await world.settle([("shop", "old")])
-        await world.add(make_asset(name="new", **LATEST))
+        await world.add(make_asset(name="new", **LATEST, stablePath="users/7/avatar.jpg"))
         world.mortal.writes_left, world.mortal.after = fatal, after_it
         lives = world.operator
         for _ in range(6):
@@ -251,10 +252,14 @@ async def test_death_at_each_write_of_a_replacement_leads_to_the_same_end(tmp_pa
                 await world.play(job, task, None)
             served = (await world.assets.list("shop", limit=9)).items
             assert any(each.status.is_true(ConditionType.READY) for each in served)
+            # The one address of all avatars answers at any time, be it with the older one.
+            assert await world.store.stat(path)
         with pytest.raises(NotFoundError):
             await world.assets.get("shop", "old")
         new = await world.assets.get("shop", "new")
         assert new.is_final
+        assert new.status.stable_path_url == "https://media.example.org/media/shop/users/7/avatar.jpg"
+        assert pointers.owner_of(await world.store.read(path, max_bytes=999) or b"") == ("shop", "new")
         assert new.metadata.finalizers == (FINALIZER,)
         keys = await world.objects()
         assert not [key for key in keys if "/old/" in key]

@@ -14,7 +14,7 @@ from media_operator.sweepreport import Report
 from media_operator.sweepsettings import SweepSettings
 from media_standalone.database import Database
 from media_standalone.partial import DirectoryParts
-from mediaasset import keys
+from mediaasset import keys, pointers
 from mediaasset.status import ConditionType
 from world import World
 
@@ -83,6 +83,30 @@ async def test_an_asset_that_was_let_go_by_force_leaves_orphans(world: World, tm
     await swept(world, tmp_path, DAY + timedelta(minutes=1))
     assert await of(world, uid) == []
     assert (await world.assets.get("shop", "other")).status.is_true(ConditionType.READY)
+
+
+async def test_names_go_as_orphans_and_those_of_living_and_retained_assets_stay(world: World, tmp_path: Path) -> None:
+    path = "old/photo.jpg"
+    for name, policy in (("living", "Delete"), ("retained", "Retain"), ("gone", "Delete"), ("heir", "Delete")):
+        await world.add(make_asset(name=name, deletionPolicy=policy, stablePath=f"{name}/{path}"))
+    known = [("shop", name) for name in ("living", "retained", "gone", "heir")]
+    await world.settle(known)
+    await world.assets.delete("shop", "retained")
+    await world.settle([("shop", "retained")])
+    for name in ("gone", "heir"):
+        await world.assets.delete("shop", name)
+        await world.assets.release(await world.assets.get("shop", name))
+    # What a gone asset left is its heir's as soon as there is one.
+    await world.add(make_asset(name="other", stablePath=f"heir/{path}"))
+    await world.settle([("shop", "other")])
+    await swept(world, tmp_path, 2 * DAY)
+    wanted = {
+        pointers.name_key(f"by-name/shop/assets/{name}"): name in ("living", "retained", "other")
+        for name in ("living", "retained", "gone", "heir", "other")
+    }
+    wanted |= {pointers.path_key(f"shop/{name}/{path}"): name != "gone" for _, name in known}
+    there = await world.objects()
+    assert {key: key in there for key in wanted} == wanted
 
 
 @pytest.mark.parametrize("number", range(1, 9))

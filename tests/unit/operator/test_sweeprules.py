@@ -9,7 +9,7 @@ from litter import GONE, rendition, tree
 from making import NOW
 from media_operator.sweepreport import Kind, Report, Row
 from media_operator.sweeprules import refusal, unit_of
-from mediaasset import keys
+from mediaasset import keys, pointers
 
 HEX = "0123456789abcdef"
 
@@ -27,6 +27,8 @@ HEX = "0123456789abcdef"
         ("uploads/shop/a.b/upload.json", "uploads/shop/a.b/"),
         (f"work/{GONE}/12/result.json", f"work/{GONE}/12/"),
         ("tombstones/shop/a.b.json", "tombstones/shop/a.b.json"),
+        (pointers.name_key("a"), pointers.name_key("a")),
+        (pointers.path_key("a"), pointers.path_key("a")),
         (keys.retention_mark("shop", "a", GONE), keys.retention_mark("shop", "a", GONE)),
     ],
 )
@@ -38,6 +40,7 @@ def test_what_goes_together(key: str, unit: str) -> None:
     "key",
     [
         "media/x.jpg",
+        "media/.names/x",
         f"media/{GONE}",
         f"media/shop/assets/{GONE}/photo.jpg",
         f"media/shop/assets/{GONE}/medium-{HEX}",

@@ -9,7 +9,7 @@ from mediaasset.jobs import JobPhase
 from mediaasset.reasons import Reason
 from mediaasset.spec import MediaAsset, MediaProfile
 from mediaasset.status import ConditionType
-from planning import SETTINGS, after, annotated, conditions, decide, finished, job_of, result_of, see, started
+from planning import SETTINGS, after, annotated, conditions, decide, finished, job_of, moves, result_of, see, started
 
 
 def test_private_renditions_have_no_url_in_the_status() -> None:
@@ -25,14 +25,14 @@ def test_a_change_of_visibility_copies_records_and_then_deletes(before: str, the
     asset = after(done, decide(done, see(done)), visibility=then)
     first = decide(asset, see(asset))
     source, target = ("media", "private") if then == "Private" else ("private", "media")
-    assert [type(action) for action in first.actions] == [CopyObject, CopyObject]
+    assert [type(action) for action in moves(first)] == [CopyObject, CopyObject]
     assert all(key.key and key.key.startswith(f"{target}/") for key in first.status.renditions)
     assert (first.status.url is None) == (then == "Private")
     assert first.requeue_seconds == 0.0
     moving = after(asset, first)
     assert not is_settled(moving, SETTINGS, NOW)
     second = decide_move(moving)
-    assert second.actions == (DeletePrefix(f"{source}/shop/assets/u1/"),)
+    assert moves(second) == (DeletePrefix(f"{source}/shop/assets/u1/"),)
     assert second.status.is_true(ConditionType.READY)
     assert second.status.attempt == 1
     assert is_settled(after(moving, second), SETTINGS, NOW)
@@ -42,8 +42,8 @@ def test_a_rendition_that_is_a_directory_moves_whole() -> None:
     done = finished(make_asset(visibility="Public"), tree=True)
     first = decide(after(done, decide(done, see(done)), visibility="Private"), see(done))
     name = f"shop/assets/u1/storyboard-{DIGEST[:16]}/"
-    assert CopyTree(f"media/{name}", f"private/{name}", "index.vtt") in first.actions
-    assert [type(action) for action in first.actions] == [CopyObject, CopyObject, CopyTree]
+    assert CopyTree(f"media/{name}", f"private/{name}", "index.vtt") in moves(first)
+    assert [type(action) for action in moves(first)] == [CopyObject, CopyObject, CopyTree]
     assert first.status.renditions[-1].key == f"private/{name}index.vtt"
 
 
@@ -59,7 +59,7 @@ def test_an_asset_made_private_while_it_ran_ends_the_public_urls_of_before() -> 
     )
     first = plan(hidden, see(hidden, left=(result_of(hidden),)), NOW, SETTINGS)
     second = plan(after(hidden, first), see(hidden, left=(result_of(hidden),)), NOW, SETTINGS)
-    assert DeletePrefix("media/shop/assets/u1/") in second.actions
+    assert DeletePrefix("media/shop/assets/u1/") in moves(second)
     assert second.status.url is None
 
 
@@ -71,7 +71,7 @@ def test_move_waits_for_the_job_whose_result_is_there_already() -> None:
     hidden = after(ready, decide(ready, see(ready, jobs=(job,), left=(result,))), visibility="Private")
     for _ in range(2):
         waiting = plan(hidden, see(hidden, jobs=(job,), left=(result,)), NOW, SETTINGS)
-        assert waiting.actions == ()
+        assert moves(waiting) == ()
         assert waiting.requeue_seconds is not None
         assert waiting.requeue_seconds > 0
         hidden = after(hidden, waiting)
@@ -79,9 +79,9 @@ def test_move_waits_for_the_job_whose_result_is_there_already() -> None:
         assert not is_settled(hidden, SETTINGS, NOW)
     over = job_of(ready, JobPhase.SUCCEEDED)
     copying = plan(hidden, see(hidden, jobs=(over,), left=(result,)), NOW, SETTINGS)
-    assert [type(action) for action in copying.actions] == [CopyObject, CopyObject]
+    assert [type(action) for action in moves(copying)] == [CopyObject, CopyObject]
     deleting = plan(after(hidden, copying), see(hidden, jobs=(over,), left=(result,)), NOW, SETTINGS)
-    assert deleting.actions == (DeletePrefix("media/shop/assets/u1/"),)
+    assert moves(deleting) == (DeletePrefix("media/shop/assets/u1/"),)
     assert deleting.status.is_true(ConditionType.READY)
 
 
@@ -90,11 +90,11 @@ def test_result_of_a_public_run_that_was_made_private_is_published_after_its_job
     hidden = after(running, Plan(status=running.status), visibility="Private")
     job, result = job_of(running, JobPhase.RUNNING), result_of(running)
     waiting = plan(hidden, see(hidden, jobs=(job,), left=(result,)), NOW, SETTINGS)
-    assert waiting.actions == ()
+    assert moves(waiting) == ()
     moving = after(hidden, waiting)
     over = job_of(running, JobPhase.SUCCEEDED)
     copied = after(moving, plan(moving, see(moving, jobs=(over,), left=(result,)), NOW, SETTINGS))
-    assert plan(copied, see(copied, jobs=(over,), left=(result,)), NOW, SETTINGS).actions == (
+    assert moves(plan(copied, see(copied, jobs=(over,), left=(result,)), NOW, SETTINGS)) == (
         DeletePrefix("media/shop/assets/u1/"),
     )
 
@@ -104,7 +104,7 @@ def test_an_asset_made_private_and_run_again_at_once_ends_the_public_urls_of_bef
     asked = annotated(after(done, decide(done, see(done)), visibility="Private"), "again")
     running = after(asked, decide(asked, see(asked)))
     first = plan(running, see(running, left=(result_of(running, public=False),)), NOW, SETTINGS)
-    assert DeletePrefix("media/shop/assets/u1/") in first.actions
+    assert DeletePrefix("media/shop/assets/u1/") in moves(first)
 
 
 def test_a_move_is_finished_before_anything_else_is_started() -> None:
@@ -112,7 +112,7 @@ def test_a_move_is_finished_before_anything_else_is_started() -> None:
     hidden = after(done, decide(done, see(done)), visibility="Private")
     moving = annotated(after(hidden, decide(hidden, see(hidden))), "again")
     ended = plan(moving, see(moving), NOW, SETTINGS)
-    assert ended.actions[0] == DeletePrefix("media/shop/assets/u1/")
+    assert moves(ended)[0] == DeletePrefix("media/shop/assets/u1/")
     assert ended.start is not None
 
 
@@ -137,7 +137,7 @@ def test_whatever_it_waits_for_an_asset_that_is_made_private_is_private_at_once(
     actions = []
     for _ in range(3):
         decided = plan(asset, see(asset, profile=profile), NOW, SETTINGS)
-        actions += [type(action) for action in decided.actions]
+        actions += [type(action) for action in moves(decided)]
         asset = after(asset, decided)
     assert actions == [CopyObject, CopyObject, DeletePrefix]
     assert all(r.key and r.key.startswith("private/") for r in asset.status.renditions)
@@ -159,7 +159,7 @@ def test_an_asset_made_private_during_a_run_that_fails_ends_the_public_urls() ->
     moving = after(hidden, first)
     assert not is_settled(moving, SETTINGS, NOW)
     second = plan(moving, see(moving, jobs=(failed,)), NOW, SETTINGS)
-    assert second.actions[0] == DeletePrefix("media/shop/assets/u1/")
+    assert moves(second)[0] == DeletePrefix("media/shop/assets/u1/")
     ended = after(moving, second)
     assert (ended.status.url, conditions(ended.status)["Stalled"][1]) == (None, "Undecodable")
     assert is_settled(ended, SETTINGS, NOW)
@@ -169,7 +169,7 @@ def test_what_a_failed_first_run_of_a_private_asset_published_is_deleted() -> No
     running = started()
     hidden = after(running, Plan(status=running.status), visibility="Private")
     failed = job_of(hidden, JobPhase.FAILED, Reason.UNDECODABLE)
-    assert decide(hidden, see(hidden, jobs=(failed,))).actions == (DeletePrefix("media/shop/assets/u1/"),)
+    assert moves(decide(hidden, see(hidden, jobs=(failed,)))) == (DeletePrefix("media/shop/assets/u1/"),)
 
 
 def test_a_stalled_asset_that_is_still_served_can_be_hidden() -> None:
@@ -181,7 +181,7 @@ def test_a_stalled_asset_that_is_still_served_can_be_hidden() -> None:
     moving = after(stalled, plan(stalled, see(stalled), NOW, SETTINGS))
     assert not is_settled(moving, SETTINGS, NOW)
     ended = plan(moving, see(moving), NOW, SETTINGS)
-    assert ended.actions == (DeletePrefix("media/shop/assets/u1/"),)
+    assert moves(ended) == (DeletePrefix("media/shop/assets/u1/"),)
     hidden = after(moving, ended)
     assert conditions(hidden.status) == {
         "Ready": ("False", "Undecodable"),
@@ -197,10 +197,10 @@ def test_a_refusal_that_moves_says_so_at_once_and_looks_again_at_once() -> None:
     hidden = after(running, Plan(status=running.status), visibility="Private", profileName="none")
     job = job_of(hidden, JobPhase.RUNNING)
     first = plan(hidden, see(hidden, jobs=(job,), profile=None), NOW, SETTINGS)
-    assert [type(action) for action in first.actions] == [StopJob, CopyObject, CopyObject]
+    assert [type(action) for action in moves(first)] == [StopJob, CopyObject, CopyObject]
     assert [event.reason for event in first.events] == [Reason.PROFILE_NOT_FOUND]
     assert first.requeue_seconds == 0.0
     second = plan(after(hidden, first), see(hidden, profile=None), NOW, SETTINGS)
-    assert second.actions == (DeletePrefix("media/shop/assets/u1/"),)
+    assert moves(second) == (DeletePrefix("media/shop/assets/u1/"),)
     assert second.events == ()
     assert second.requeue_seconds == 60.0
