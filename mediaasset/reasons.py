@@ -108,7 +108,9 @@ TABLE: dict[Reason, Rule] = {
     Reason.REPLACED: Rule("A newer asset of its collection is Ready, and the collection keeps only the latest."),
     Reason.EXPIRED: Rule("Its time is over, by spec.expireSecondsAfterCreation or spec.expireSecondsAfterFailure."),
     Reason.DELETING: Rule("The asset is being deleted."),
-    Reason.NAME_TAKEN: Rule("Delete that asset, or give another new asset another spec.stablePath."),
+    Reason.NAME_TAKEN: Rule(
+        "The first to ask for a name has it: delete that asset, or make a new one with another spec.stablePath."
+    ),
     Reason.READY: Rule("All required renditions are published."),
     Reason.EMPTY_SOURCE: Rule("The source has no bytes: send the file again.", 10, http_status=400),
     Reason.SOURCE_NOT_FOUND: Rule(

@@ -172,11 +172,6 @@ class Inventory:
             return (Kind.EXPIRED if age >= self._settings.sweep_tombstone_seconds else None), None
         if age < self._settings.sweep_age_seconds:
             return None, None
-        if pointers.is_pointer(unit):
-            # One whose owner is not known, for nobody could read it, is left to the next sweep.
-            owner = self._owners.get(unit)
-            is_orphan = owner is not None and owner not in self._names and self._settings.may_judge(owner[0])
-            return (Kind.ORPHAN if is_orphan else None), owner
         if keys.is_sent(unit):
             return Kind.EXPIRED, None
         if top == keys.UPLOADS:
@@ -186,7 +181,13 @@ class Inventory:
         if top == keys.WHATSAPP:
             is_orphan = rest[-1].partition(".")[0] not in self._whatsapp and self._may_judge(unit)
             return (Kind.ORPHAN if is_orphan else None), None
-        return self._judge_by_uid(unit)
+        return self._judge_pointer(unit) if pointers.is_pointer(unit) else self._judge_by_uid(unit)
+
+    def _judge_pointer(self, unit: str) -> tuple[Kind | None, Key | None]:
+        # One of which nobody could read whose it is stays.
+        owner = self._owners.get(unit)
+        is_orphan = owner is not None and owner not in self._names and self._settings.may_judge(owner[0])
+        return (Kind.ORPHAN if is_orphan else None), owner
 
     def _judge_by_uid(self, unit: str) -> tuple[Kind | None, Key | None]:
         """Judge a unit whose path holds the uid of its asset; a path of a user's may hold others, which count too."""

@@ -181,7 +181,7 @@ async def test_the_first_has_a_path_and_the_second_gets_it_when_that_is_gone(wor
     condition = second.status.condition(ConditionType.NAME_TAKEN)
     assert condition is not None
     assert condition.reason is Reason.NAME_TAKEN
-    assert condition.message.startswith("/media/shop/old/photo.jpg is that of the asset shop/first. Delete ")
+    assert condition.message.startswith("/media/shop/old/photo.jpg is that of the asset shop/first. The first ")
     # It is looked at by every resync, and nothing is said twice.
     assert second.key in await world.assets.unfinished()
     await world.reconcile(*second.key)

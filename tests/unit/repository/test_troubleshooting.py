@@ -7,7 +7,7 @@ import pytest
 from mediaasset.reasons import TABLE, Reason
 from transcripts import name_of, sections, shape, transcript
 
-#: What no asset shows for longer than a moment, or none at all.
+#: What no asset shows for longer than a moment, none at all, or none as the reason that it is not Ready.
 FLEETING = {
     Reason.PENDING,
     Reason.TRANSCODING,
@@ -19,6 +19,7 @@ FLEETING = {
     Reason.READY,
     Reason.INFECTED,
     Reason.NOT_APPLICABLE,
+    Reason.NAME_TAKEN,
 }
 #: What speaks of the case alone.
 OWN_WORDS = {Reason.PROFILE_NOT_FOUND, Reason.DELETING, Reason.QUEUED}
