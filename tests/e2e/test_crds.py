@@ -15,6 +15,8 @@ import pytest
 import yaml
 from pytest_kind import KindCluster
 
+from mediaasset import pointers
+
 CRDS = Path(__file__).parents[2] / "charts/media-operator/crds"
 VERSION = "media-operator.io/v1alpha1"
 DRY_RUN = {"dryRun": "All", "fieldValidation": "Strict"}
@@ -35,6 +37,7 @@ PATTERNS = {
     "^[a-z][a-z0-9-]{0,31}$": ("a-1", "1a"),
     "^(ultrafast|superfast|veryfast|faster|fast|medium|slow)$": ("slow", "slower"),
     "^[A-Za-z0-9_-][A-Za-z0-9._-]{0,62}(/[A-Za-z0-9_-][A-Za-z0-9._-]{0,62}){0,7}$": ("a/b.c", "a/../b"),
+    pointers.STABLE_PATH_PATTERN: ("a b/ü (1).JPG", "a/.b.jpg"),
     "^[A-Za-z0-9_-]{1,128}$": ("1234567890", "12/34"),
     "^([0-9a-fA-F]{64}|[A-Za-z0-9+/_-]{43}=?)$": ("q" * 43 + "=", "q" * 42),
     "^(True|False|Unknown)$": ("Unknown", "true"),
@@ -84,6 +87,10 @@ RULES: dict[str, tuple[Json, Json]] = {
         {"collectionPolicy": "KeepLatest", "collection": "avatars/user_7"},
         {"collectionPolicy": "KeepLatest", "collection": None},
     ),
+    "stablePath must neither begin with by-name/ nor end as our own keys do": (
+        {"stablePath": "by-names/medium-0123456789ABCDEF.jpg"},
+        {"stablePath": "ads/medium-0123456789abcdef.jpg"},
+    ),
     "metadata keys have 1 to 128 characters": ({"k" * 128: "v"}, {"k" * 129: "v"}),
 }
 
@@ -92,6 +99,10 @@ TRANSITIONS: dict[str, tuple[Json, Json]] = {
     "source is immutable; create a new MediaAsset for another file": (
         {"altText": "b"},
         {"source": {"object": {"key": "uploads/tests/full/2"}}},
+    ),
+    "stablePath is immutable once it is set, because what is out there knows it": (
+        {"order": 3},
+        {"stablePath": "ads/other.jpg"},
     ),
     "publicPath is immutable, because URLs are made from it": ({"order": 2}, {"publicPath": "ads/2"}),
 }
@@ -211,7 +222,9 @@ def text(case: Case, length: int) -> str:
     rest = length - len(start)
     if "/[A-Z" in pattern:
         return "".join("/" if place % 50 == 49 and place < rest - 1 else "x" for place in range(rest))
-    return start + "x" * rest
+    # An extension of the table of media.
+    end = ".jpg" if pattern == pointers.STABLE_PATH_PATTERN else ""
+    return start + "x" * (rest - len(end)) + end
 
 
 def many(case: Case, count: int) -> list[Any]:

@@ -67,6 +67,7 @@ def test_all_that_is_missing_is_said_at_once(tmp_path: Path) -> None:
         ("GATEWAY_RATE_BURST", "0"),
         ("GATEWAY_TRUSTED_PROXIES", "10.0.0.0/8;"),
         ("GATEWAY_TRUSTED_PROXIES", "proxy.example"),
+        ("GATEWAY_STABLE_MAX_AGE", "5m"),
         ("GATEWAY_MAX_AGES", "/media/=week"),
         ("GATEWAY_MAX_AGES", "media/=1"),
         ("GATEWAY_MAX_AGES", "/media/.*=1"),
