@@ -1,0 +1,1 @@
+../../serving/test_names.py
