@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -117,9 +118,10 @@ POINTERS = {
 class Served:
     """A server that serves PUBLISHED and, by URLs of its signers, UNPUBLISHED.
 
-    write and delete change the store: a key and its bytes, and a key. signers has the one of now, and that of the secret
-    before it if the server knows that; it is empty where private renditions are another server's: S3's. root is the
-    directory of the store, if it has one. An Ingress answers by itself, and without a body, where no path leads to us.
+    write and delete change the store: a key and its bytes, and a key. signers has the one of now, and that of the
+    secret before it if the server knows that; it is empty where private renditions are another server's: S3's. root is
+    the directory of the store, if it has one. An Ingress answers by itself, and without a body, where no path leads to
+    us.
     """
 
     base_url: str
