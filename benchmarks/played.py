@@ -13,6 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import psutil
+from aiohttp import ClientError
 
 from apiserver import kubectl
 from controlplane import WORK
@@ -20,7 +21,7 @@ from media_operator.manifest import asset_of, finished
 from mediaasset import keys
 from mediaasset.assets import Key
 from mediaasset.informer import Informer
-from mediaasset.kube import Api, Json, connect, resource
+from mediaasset.kube import Api, Json, KubeError, connect, resource
 from mediaasset.media import Kind
 from mediaasset.names import API_VERSION, ASSET_KIND, ASSET_PLURAL, FINALIZER
 from mediaasset.s3 import StoreSettings, open_store
@@ -35,6 +36,8 @@ PARALLEL = 32
 #: No phase may take longer, in seconds: what is lost would be waited for for ever.
 _PATIENCE = 3600
 _TOLD_SECONDS = 15
+#: How often a request is sent that gets no answer: the machine may be busy for longer than one may take.
+_TRIES = 5
 #: An operator that used less of a CPU over so many seconds has nothing to do.
 QUIET_SECONDS, _QUIET_SHARE = 3, 0.1
 
@@ -136,6 +139,22 @@ class Bench:
     assets: AssetsSeen
     _numbers: "itertools.count[int]" = field(default_factory=itertools.count)
 
+    async def ask(self, method: str, path: str, body: Json) -> Json:
+        """Write until there is an answer; what was written although its answer was lost is not written twice."""
+        tries = 1
+        while True:
+            try:
+                return await self.api.call(method, path, body)
+            except KubeError as error:
+                if tries == 1 or error.reason not in {"AlreadyExists", "Conflict"}:
+                    raise
+                return await self.api.call("GET", f"{path}/{body['metadata']['name']}" if method == "POST" else path)
+            except (ClientError, OSError):
+                if tries == _TRIES:
+                    raise
+            tries += 1
+            await asyncio.sleep(1)
+
     async def make(
         self, count: int, *, rate: float = 0, namespace: str = "shop", queue: str = "Interactive"
     ) -> list[Key]:
@@ -149,7 +168,7 @@ class Bench:
             body = {"apiVersion": API_VERSION, "kind": ASSET_KIND, "metadata": metadata}
             async with free:
                 path = resource(API_VERSION, ASSET_PLURAL, namespace=key[0])
-                await self.api.call("POST", path, {**body, "spec": {**spec, "queue": queue, "visibility": "Public"}})
+                await self.ask("POST", path, {**body, "spec": {**spec, "queue": queue, "visibility": "Public"}})
             made.append(key)
 
         await paced(count, rate, lambda: create((namespace, f"a{next(self._numbers)}")))
@@ -165,10 +184,10 @@ class Bench:
             metadata = {"name": name, "namespace": like[0], "finalizers": [FINALIZER]}
             body = {"apiVersion": API_VERSION, "kind": ASSET_KIND, "metadata": metadata, "spec": pattern["spec"]}
             async with free:
-                made = await self.api.call("POST", path, body)
+                made = await self.ask("POST", path, body)
                 # The keys hold the uid.
                 status = json.dumps(pattern["status"]).replace(pattern["metadata"]["uid"], made["metadata"]["uid"])
-                await self.api.call("PUT", f"{path}/{name}/status", {**made, "status": json.loads(status)})
+                await self.ask("PUT", f"{path}/{name}/status", {**made, "status": json.loads(status)})
 
         await paced(count, 0, lambda: write(f"s{next(self._numbers)}"))
 

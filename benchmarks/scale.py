@@ -65,7 +65,7 @@ async def bare(bench: Bench, count: int, rate: float, template: Json) -> tuple[f
     async def create() -> None:
         metadata = {"name": next(remaining), "namespace": WORK}
         body = {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": {"template": pod}}
-        await bench.api.call("POST", JOBS, body)
+        await bench.ask("POST", JOBS, body)
 
     before, started = bench.writes(), time.monotonic()
     await paced(count, rate, create)
@@ -171,7 +171,7 @@ async def patches(table: Table, bench: Bench, count: int) -> None:
         namespace, name = next(finished_ones)
         async with free:
             path = resource(API_VERSION, ASSET_PLURAL, namespace=namespace, name=name)
-            await bench.api.call("PATCH", path, {"metadata": {"annotations": {"bench": str(time.monotonic())}}})
+            await bench.ask("PATCH", path, {"metadata": {"annotations": {"bench": str(time.monotonic())}}})
 
     sizes = [bench.memory()]
     for _ in range(4):

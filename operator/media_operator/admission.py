@@ -115,8 +115,13 @@ class Admission:
         if time.monotonic() >= self._expires:
             self._over.clear()
             before = dict(self._starting)
-            listed = {job.name: (job.queue, job.namespace) for job in await self._jobs.active()}
+            # Before it is asked for: who finds meanwhile that it cannot be believed says so.
+            self._expires = time.monotonic() + self._fresh_seconds
+            try:
+                listed = {job.name: (job.queue, job.namespace) for job in await self._jobs.active()}
+            except BaseException:
+                self._expires = 0.0
+                raise
             running = before | listed | self._starting
             self.active = {name: of for name, of in running.items() if name not in self._over}
-            self._expires = time.monotonic() + self._fresh_seconds
         return self.line.admitted(self.active.values(), self._caps)
