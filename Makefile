@@ -23,7 +23,7 @@ test: lint ## Check the code and run all tests that need no cluster
 e2e: ## Build the images, and test them in a real Kubernetes: CLUSTER=local (as root), kind or current
 	@hack/e2e.sh
 
-faults: ## Do harm to all that the operator depends on, in every way there is a test for (an hour or two)
+faults: ## Do harm to all that the operator depends on, in every way there is a test for (up to an hour)
 	@hack/setup.sh test
 	@$(BIN)/python hack/cluster/tools.py kubernetes etcd kwok versitygw >/dev/null
 	$(BIN)/pytest tests/faults -m "" $(PYTEST_ARGS)
