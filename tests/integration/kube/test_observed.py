@@ -86,7 +86,7 @@ def test_failures_are_counted_by_reason_and_logged_with_their_asset(scene: Scene
     scene.operator.start()
     refusal = scene.store.refuse(AWAY)
     scene.create("photo")
-    name = 'media_operator_reconcile_errors_total{reason="StoreUnavailable"}'
+    name = 'media_operator_reconcile_errors_total{reason="StoreForbidden"}'
     scene.until(lambda: scene.operator.metrics().get(name, 0) >= 2)
     scene.store.accept(refusal)
     scene.ready("photo")
