@@ -7,7 +7,8 @@
 #
 # kind and current need an ingress controller: MEDIA_E2E_INGRESS_CLASS (default: the cluster's default class) and
 # MEDIA_E2E_INGRESS_URL (default: http:// and the address of the first node). The S3 server then is a pod.
-# PYTEST_ARGS are passed on.
+# PYTEST_ARGS are passed on. The transcripts of docs/operations/troubleshooting.md are held to what kubectl says; with
+# MEDIA_TRANSCRIPTS=1 they are written anew instead.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export PATH="$PWD/.tools/bin:$PATH" CLUSTER="${CLUSTER:-local}"
