@@ -43,7 +43,8 @@ def reader(emptied: Installed, facts: Json, tmp_path: Path) -> Reader:
     names = ["-subj", f"/CN={HOST}", "-addext", f"subjectAltName=DNS:{HOST}"]
     subprocess.run([*certificate.split(), *names], cwd=folder, check=True, capture_output=True)
     bucket = "media"
-    media.s3.create_bucket(bucket)
+    if bucket not in {each["Name"] for each in media.s3.client().list_buckets()["Buckets"]}:
+        media.s3.create_bucket(bucket)
     address = urlsplit(media.base_url).hostname
     https = urlsplit(str(facts.get("ingress_https", f"https://{address}"))).port or 443
     replaced = {
