@@ -41,6 +41,7 @@ KEY_LIKE_PATTERN = r"(^|/)[a-z][a-z0-9-]{0,31}-[0-9a-f]{16}(/[a-z0-9][a-z0-9_-]{
 _KEY_LIKE = re.compile(KEY_LIKE_PATTERN)
 
 _POINTER = re.compile(r"media/[.](?:names|paths)/[0-9a-f]{64}")
+_OWNER = re.compile(r"([a-z0-9][a-z0-9-]*)/([a-z0-9][a-z0-9.-]*)\n")
 _SINGLE_FILE = re.compile(r"-[0-9a-f]{16}\.[a-z0-9]{1,8}\Z")
 _BY_NAME_URL = re.compile(
     rf"(?P<name>{BY_NAME}/(?:[A-Za-z0-9_-][A-Za-z0-9._-]*/)*[A-Za-z0-9_-][A-Za-z0-9._-]*)"
@@ -103,8 +104,8 @@ def body(owner: tuple[str, str], targets: Mapping[str, str]) -> bytes:
 
 def owner_of(content: bytes) -> tuple[str, str] | None:
     """Return the (namespace, name) of the asset that a pointer belongs to; None where it cannot be read."""
-    namespace, slash, name = content.partition(b"\n")[0].decode(errors="replace").partition("/")
-    return (namespace, name) if slash else None
+    found = _OWNER.match(content.decode(errors="replace"))
+    return (found[1], found[2]) if found else None
 
 
 def asked(path: str) -> Asked:
