@@ -63,11 +63,7 @@ def test_names_need_neither_operator_nor_ingest(media: Installed) -> None:
     name = media.apply(PHOTO, renditions=SMALL)
     url = f"{media.ready(name)['status']['stableURL']}/small"
     wait_for(lambda: answers(media, url, 200), what=url)
-    away = [
-        deployment
-        for each in ("operator", "ingest")
-        for deployment in media.cluster.find("deployments", SYSTEM, labels(each))
-    ]
+    away = [one for each in ("operator", "ingest") for one in media.cluster.find("deployments", SYSTEM, labels(each))]
     try:
         for deployment in away:
             scale(media, deployment, 0)
