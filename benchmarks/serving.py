@@ -16,9 +16,10 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -41,6 +42,8 @@ SECONDS = 3
 _CONNECTIONS = 32
 _SEEKS = 50
 _SEEK_BYTES = 256 * 1024
+#: How far away a store is that is not on this machine, there and back.
+FAR_SECONDS = 0.01
 _PLAIN = """
 server {{
     listen 127.0.0.1:{port}; root {path}/root; access_log {path}/access.log; sendfile on; tcp_nopush on;
@@ -111,10 +114,17 @@ def cached(served: Gateway, bare: str, key: str, folder: Path, rounds: int) -> N
     print(f"    {ours:.0f} and {theirs:.0f} per second")
 
 
+def asked_of(served: Gateway) -> int:
+    """Return how many requests went to S3 until now."""
+    # The lines of the log come within a second.
+    time.sleep(1.5)
+    return len(served.log("origin"))
+
+
 async def crowd(served: Gateway, key: str, readers: int) -> None:
     """Ask many times at once for what is not in the cache yet."""
     address = urlsplit(served.base_url)
-    before = len(served.log("origin"))
+    before = asked_of(served)
 
     async def read() -> int:
         reader, writer = await asyncio.open_connection(address.hostname, address.port)
@@ -125,7 +135,7 @@ async def crowd(served: Gateway, key: str, readers: int) -> None:
         return len(body)
 
     expect(min(await asyncio.gather(*(read() for _ in range(readers)))) > IMAGE, "an answer was cut")
-    asked = len(served.log("origin")) - before
+    asked = asked_of(served) - before
     print(f"requests to S3 for {readers} readers of one cold image: {asked} (aim 1)")
 
 
@@ -133,14 +143,14 @@ def seeks(served: Gateway, key: str) -> None:
     """Read at random places of a film, as a viewer who seeks does."""
     address = urlsplit(served.base_url)
     line = http.client.HTTPConnection(address.netloc)
-    before = len(served.log("origin"))
+    before = asked_of(served)
     for _ in range(_SEEKS):
         start = random.randrange(VIDEO - _SEEK_BYTES)  # noqa: S311 - no secret
         line.request("GET", f"/{key}", headers={"Range": f"bytes={start}-{start + _SEEK_BYTES - 1}"})
         answer = line.getresponse()
         expect((answer.status, len(answer.read())) == (206, _SEEK_BYTES), f"a seek was answered {answer.status}")
     line.close()
-    asked = len(served.log("origin")) - before
+    asked = asked_of(served) - before
     print(f"slices of 1 MiB that a seek of {_SEEK_BYTES // 1024} KiB in 100 MB fetches: {asked / _SEEKS:.2f} (aim 2)")
 
 
@@ -149,6 +159,8 @@ def first_byte(url: str, *, range_: bool) -> float:
     address = urlsplit(url)
     line = http.client.HTTPConnection(address.netloc)
     line.connect()
+    # The way to a server that is far is part of neither side.
+    time.sleep(2 * FAR_SECONDS)
     begun = time.perf_counter()
     line.request("GET", address.path, headers={"Range": "bytes=0-"} if range_ else {})
     answer = line.getresponse()
@@ -158,7 +170,39 @@ def first_byte(url: str, *, range_: bool) -> float:
     return seconds
 
 
-def cold(served: Gateway, bucket: Bucket, rounds: int) -> None:
+class Far:
+    """A line to a server that is far away: what is sent arrives later, and a connection takes as long to be there."""
+
+    def __init__(self, endpoint: str) -> None:
+        self._address = urlsplit(endpoint)
+
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # Who has the first byte hangs up.
+        with suppress(ConnectionError):
+            while data := await reader.read(1 << 20):
+                # Pieces that follow each other at once are on the way together.
+                asyncio.get_running_loop().call_later(FAR_SECONDS / 2, writer.write, data)
+        asyncio.get_running_loop().call_later(FAR_SECONDS / 2, writer.close)
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(FAR_SECONDS)
+        there, back = await asyncio.open_connection(self._address.hostname, self._address.port)
+        await asyncio.gather(self._pass(reader, back), self._pass(there, writer))
+
+    async def _serve(self, port: int, ready: threading.Event) -> None:
+        async with await asyncio.start_server(self._connected, "127.0.0.1", port) as server:
+            ready.set()
+            await server.serve_forever()
+
+    def start(self) -> str:
+        """Listen until the program ends; return the address."""
+        port, ready = free_port(), threading.Event()
+        threading.Thread(target=asyncio.run, args=(self._serve(port, ready),), daemon=True).start()
+        ready.wait()
+        return f"http://127.0.0.1:{port}"
+
+
+def cold(served: Gateway, bucket: Bucket, endpoint: str, rounds: int, where: str) -> None:
     """Ask for images that nobody has asked for, beside S3 itself."""
     pairs = []
     for _ in range(rounds * 10):
@@ -167,12 +211,12 @@ def cold(served: Gateway, bucket: Bucket, rounds: int) -> None:
         pairs.append(
             (
                 first_byte(f"{served.base_url}/{key}", range_=False),
-                first_byte(f"{bucket.endpoint}/media/{other}", range_=False),
+                first_byte(f"{endpoint}/media/{other}", range_=False),
             )
         )
     ratio = statistics.median(ours / theirs for ours, theirs in pairs)
     ours, theirs = (statistics.median(side) * 1000 for side in zip(*pairs, strict=True))
-    print(f"first byte when cold, against S3 itself: {ratio:.2f} (aim 1.3; {ours:.2f} and {theirs:.2f} ms)")
+    print(f"first byte when cold, against S3 itself {where}: {ratio:.2f} (aim 1.3; {ours:.2f} and {theirs:.2f} ms)")
 
 
 def main() -> None:
@@ -194,7 +238,10 @@ def main() -> None:
             cached(served, bare, key, Path(folder), given.rounds)
             asyncio.run(crowd(served, gateway.put(bucket, secrets.token_bytes(IMAGE)), given.readers))
             seeks(served, film)
-            cold(served, bucket, given.rounds)
+            cold(served, bucket, bucket.endpoint, given.rounds, "on this machine")
+        far = Far(bucket.endpoint).start()
+        with gateway.start(Path(folder) / "far", far, GATEWAY_CACHE_SECONDS="3600") as served:
+            cold(served, bucket, far, given.rounds, f"{FAR_SECONDS * 1000:.0f} ms away")
 
 
 if __name__ == "__main__":

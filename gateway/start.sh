@@ -198,7 +198,8 @@ sed \
   -e "s|\${GATEWAY_REFUSED}|$refused|g" \
   -e "s|\${GATEWAY_METRICS_LISTEN}|$metrics|g" \
   -e "s|\${GATEWAY_STORE_PATH}|/$bucket${prefix:+/$prefix}|g" \
-  -e "s|\${GATEWAY_STORE}|${endpoint%%://*}://$full${authority#"$name"}/$bucket${prefix:+/$prefix}|g" \
+  -e "s|\${GATEWAY_STORE_SCHEME}|${endpoint%%://*}|g" \
+  -e "s|\${GATEWAY_STORE}|$full${authority#"$name"}|g" \
   -e "s|\${GATEWAY_ENDPOINT_HOST}|$authority|g" \
   -e "s|\${GATEWAY_ENDPOINT_NAME}|$name|g" \
   -e "s|\${GATEWAY_RESOLVER}|${servers:+resolver $servers;}|g" \

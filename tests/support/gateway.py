@@ -101,29 +101,32 @@ def settings(path: Path, endpoint: str, **changed: str) -> dict[str, str]:
 
 
 @contextmanager
-def start(path: Path, endpoint: str, **changed: str) -> Iterator[Gateway]:
-    """Run a gateway on a free port; it is stopped in the end, and must end cleanly."""
+def start(path: Path, endpoint: str, *, output: int | None = None, **changed: str) -> Iterator[Gateway]:
+    """Run a gateway on a free port; it is stopped in the end, and must end cleanly.
+
+    output: a descriptor for its standard output, in place of a file.
+    """
     path.mkdir(parents=True, exist_ok=True)
     # nginx takes over a socket that it is given by number, so no other process can come between.
     with socket.create_server(("127.0.0.1", 0)) as listening, (path / "log").open("wb") as errors:
         # Two workers wait on it, and one of them comes too late.
         listening.settimeout(0)
         address = f"127.0.0.1:{listening.getsockname()[1]}"
-        output = path / "access.log"
+        log = path / "access.log"
         environment = settings(path, endpoint, GATEWAY_LISTEN=address, **changed)
         environment["NGINX"] = f"{listening.fileno()};"
-        with output.open("wb") as lines:
+        with log.open("wb") as lines:
             process = subprocess.Popen(
                 [START],
                 env=environment,
-                stdout=lines,
+                stdout=lines if output is None else output,
                 stderr=errors,
                 pass_fds=[listening.fileno()],
                 start_new_session=True,
             )
     try:
         wait_for(lambda: _is_ready(process, path), what="the gateway")
-        yield Gateway(f"http://{address}", output)
+        yield Gateway(f"http://{address}", log)
     finally:
         process.send_signal(signal.SIGQUIT)
         try:

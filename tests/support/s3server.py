@@ -7,7 +7,7 @@ import secrets
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +56,7 @@ class S3Server:
 
     endpoint: str
     root: Account
+    stop: Callable[[], object] = lambda: None
 
     @property
     def access_key(self) -> str:
@@ -119,11 +120,15 @@ def start(path: Path) -> Iterator[S3Server]:
         folder.mkdir(parents=True)
     root = Account.make("root")
     process, port = _started(data, accounts, root)
-    try:
-        yield S3Server(f"http://127.0.0.1:{port}", root)
-    finally:
+
+    def stop() -> None:
         process.terminate()
         process.wait()
+
+    try:
+        yield S3Server(f"http://127.0.0.1:{port}", root, stop)
+    finally:
+        stop()
 
 
 def _started(data: Path, accounts: Path, root: Account) -> "tuple[subprocess.Popen[bytes], int]":
@@ -132,7 +137,16 @@ def _started(data: Path, accounts: Path, root: Account) -> "tuple[subprocess.Pop
     for _ in range(5):
         port = free_port()
         process = subprocess.Popen(
-            [tool("versitygw") / "versitygw", "--port", f"127.0.0.1:{port}", "--iam-dir", accounts, "posix", data],
+            [
+                tool("versitygw") / "versitygw",
+                "--keep-alive",
+                "--port",
+                f"127.0.0.1:{port}",
+                "--iam-dir",
+                accounts,
+                "posix",
+                data,
+            ],
             env={**os.environ, "ROOT_ACCESS_KEY": root.access_key, "ROOT_SECRET_KEY": root.secret_key},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -4,15 +4,19 @@ import secrets
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx2
 
+import gateway
+import s3server
 import tap
-from gateway import Bucket, Gateway
+from gateway import Bucket, Gateway, put
 from mediaasset import keys
 from service import wait_for
 from tap import Tap
@@ -76,3 +80,26 @@ def test_server_that_moves_is_found(
 
         wait_for(has_moved, what="the new address to be asked")
         assert moved.asked[-1].status == 206
+
+
+def test_server_that_is_replaced_is_found_without_a_failed_request(
+    bucket: Bucket, start: Callable[..., Gateway], client: httpx2.Client, tmp_path: Path
+) -> None:
+    with ExitStack() as stack:
+        old = stack.enter_context(s3server.start(tmp_path / "old"))
+        gateway.bucket(old)
+        port = urlsplit(old.endpoint).port
+        assert port
+        names = stack.enter_context(answering("127.0.0.1"))
+        served = start(GATEWAY_ENDPOINT=f"http://store.example:{port}", GATEWAY_RESOLVER=names.server)
+        # Every worker has a connection to the old one, and knows where it is.
+        for _ in range(20):
+            assert client.get(f"{served.base_url}/media/a/medium-{secrets.token_hex(8)}.jpg").status_code == 404
+        stack.enter_context(tap.start(bucket.endpoint, "127.0.0.2", port))
+        names.address = "127.0.0.2"
+        # Whoever asks DNS knows it after the second that the record was good for.
+        key = put(bucket, b"moved")
+        ends = time.monotonic() + 1.5
+        wait_for(lambda: time.monotonic() > ends, what="the end of the record")
+        old.stop()
+        assert client.get(f"{served.base_url}/{key}").content == b"moved"
