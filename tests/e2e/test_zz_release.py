@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import httpx2
@@ -17,6 +18,8 @@ from elsewhere import BUILDERS
 from installed import COMPONENTS, RELEASE, SYSTEM, WORK, Installed
 from mediacommand import answer
 from mediacommand import media as media_command
+from mediaasset import policies
+from mediaasset.signing import UrlSigner
 from service import wait_for
 
 DATA = Path(__file__).parents[1] / "data"
@@ -119,6 +122,44 @@ def test_bucket_that_the_chart_makes_ready_is_served_by_the_account_of_the_gatew
     assert "s3:GetBucketPolicy" in printed
     assert settings(media) == (policy, cors)
     assert httpx2.get(url.replace("medium", "missing")).status_code == 404
+
+
+def test_private_media_are_shown_by_a_gateway_that_has_a_secret(restored: Installed) -> None:
+    media = restored
+    secret = secrets.token_urlsafe(36)
+    media.cluster.secret("s3-gateway", SYSTEM, **installed.credentials(media.accounts["gateway"]))
+    media.cluster.secret("media-signing", SYSTEM, current=secret)
+    named = {name: account.access_key for name, account in media.accounts.items()}
+    media.s3.put_policy(media.bucket, policies.bucket_policy(media.bucket, media.prefix, named, signed_urls=True))
+    s3 = media.values["s3"]
+    credentials = {**s3["credentials"], "gateway": {"existingSecret": "s3-gateway"}}
+    gateway = {**media.values["gateway"], "signing": {"existingSecret": "media-signing"}}
+    try:
+        media.install({"s3": {**s3, "credentials": credentials}, "gateway": gateway})
+        body = media.finished(media.upload(DATA / "photo.jpg", is_public="false")["id"])
+        assert body["status"] == "ready", body
+        for url in (each["url"] for each in body["renditions"] if each["url"]):
+            assert url.startswith(f"{media.base_url}/private/~")
+            assert httpx2.get(url).status_code == 200
+            refused = httpx2.get(url.replace("/~", "/~1"))
+            assert (refused.status_code, refused.json()["type"]) == (
+                403,
+                "urn:media-operator:problem:signature-invalid",
+            )
+        with media.client() as client:
+            moved = client.get(f"/api/media/{body['id']}/download/?rendition=large", follow_redirects=False)
+        saved = httpx2.get(moved.headers["Location"])
+        assert moved.headers["Location"].startswith(f"{media.base_url}/private/~")
+        assert saved.headers["Content-Disposition"].endswith("-large.jpg")
+        # The segments of a playlist come by its token.
+        tree = f"private/shop/assets/{secrets.token_hex(4)}/hls-0123456789abcdef/"
+        media.put(f"{tree}index.m3u8", b"#EXTM3U")
+        media.put(f"{tree}720.mp4", PHOTO)
+        playlist = UrlSigner(media.base_url, secret.encode()).url(f"{tree}index.m3u8", timedelta(hours=1))
+        assert httpx2.get(playlist).headers["Content-Type"] == "application/vnd.apple.mpegurl"
+        assert httpx2.get(playlist.replace("index.m3u8", "720.mp4")).content == PHOTO
+    finally:
+        media.s3.put_policy(media.bucket, policies.bucket_policy(media.bucket, media.prefix, named))
 
 
 def test_upgrade_with_work_under_way_loses_nothing_also_when_an_image_comes_late(

@@ -101,7 +101,7 @@ def settings(path: Path, endpoint: str, **changed: str) -> dict[str, str]:
 
 
 @contextmanager
-def start(path: Path, endpoint: str, *, output: int | None = None, **changed: str) -> Iterator[Gateway]:
+def start(path: Path, endpoint: str, output: int | None = None, /, **changed: str) -> Iterator[Gateway]:
     """Run a gateway on a free port; it is stopped in the end, and must end cleanly.
 
     output: a descriptor for its standard output, in place of a file.

@@ -28,7 +28,7 @@ def test_lines_of_all_workers_are_whole_and_the_last_ones_come_with_the_end(buck
     reader.start()
     key = put(bucket, b"logged")
     try:
-        with gateway.start(tmp_path, bucket.endpoint, output=writing, GATEWAY_CACHE_SECONDS="3600") as served:
+        with gateway.start(tmp_path, bucket.endpoint, writing, GATEWAY_CACHE_SECONDS="3600") as served:
             os.close(writing)
             url = f"{served.base_url}/{key}"
 
