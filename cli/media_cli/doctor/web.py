@@ -161,6 +161,9 @@ async def _forbidden(http: httpx2.AsyncClient, url: str, answer: Answer, found: 
     if "has expired" in text or "ExpiredToken" in text or "problem:url-expired" in text:
         cause = "It is a signed URL of private media, and its time is over."
         return error("expired-url", url, found, cause, "Ask the API for a new one; never store such a URL.")
+    if "problem:signature-invalid" in text:
+        cause = "It is a URL of private media whose signature is missing, cut or changed, or whose secret was replaced."
+        return error("unsigned-url", url, found, cause, "Ask the API for a new one; take all of it over as it is.")
     if answer.set_cookie and await _works(http, url, Cookie=_cookie(answer)):
         return _cookies(url, "It answers 403 until a cookie is sent back.")
     origin = f"{urlsplit(url).scheme}://{urlsplit(url).netloc}/"

@@ -39,6 +39,8 @@ location = /hotlink.jpg {{ valid_referers server_names; if ($invalid_referer) {{
 location = /agent.jpg {{ if ($http_user_agent !~ Mozilla) {{ return 403; }} }}
 location = /signed.jpg {{ default_type application/xml;
   return 403 "<Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>"; }}
+location = /over.jpg {{ return 403 '{{"type":"urn:media-operator:problem:url-expired"}}'; }}
+location = /cut.jpg {{ return 403 '{{"type":"urn:media-operator:problem:signature-invalid"}}'; }}
 location = /accounts/login/ {{ default_type text/html; return 200 "<form></form>"; }}
 location = /tracked.jpg {{ add_header Cache-Control $year; add_header Set-Cookie "id=1"; }}
 """
@@ -62,6 +64,8 @@ CASES = {
     "hotlink.jpg": ("referrer", "error"),
     "agent.jpg": ("user-agent", "error"),
     "signed.jpg": ("expired-url", "error"),
+    "over.jpg": ("expired-url", "error"),
+    "cut.jpg": ("unsigned-url", "error"),
     "huge.jpg": ("too-large", "warning"),
     "no-cache.jpg": ("no-cache", "warning"),
     "no-store.jpg": ("no-cache", "warning"),
