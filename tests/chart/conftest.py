@@ -136,7 +136,12 @@ VALUES: dict[str, Json] = {
             "annotations": {"a": "b"},
             "tls": [{"secretName": "tls", "hosts": ["media.example.org"]}],
         },
-        "httpRoute": {"enabled": True, "parentRefs": [{"name": "gateway"}], "hostnames": ["media.example.org"]},
+        "httpRoute": {
+            "enabled": True,
+            "parentRefs": [{"name": "gateway"}],
+            "hostnames": ["media.example.org"],
+            "timeouts": {"request": "0s"},
+        },
         "networkPolicy": {
             "s3Peers": [{"namespaceSelector": {"matchLabels": {"a": "b"}}}],
             "clientPeers": [{"namespaceSelector": {}}],
