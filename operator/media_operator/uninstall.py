@@ -6,6 +6,8 @@ again.
 """
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
 
 import structlog
@@ -27,10 +29,12 @@ async def release(settings: ReleaseSettings) -> None:
         with translated(OSError):
             for deployment in settings.deployments:
                 await _stop(api, *deployment.split("/", 1))
-            for namespace in settings.namespaces or ("",):
-                # Until nothing is left: what was being created meanwhile is found by the next pass.
-                while await _release_all(api, namespace):
-                    pass
+            # Without the definition there is no asset. Somebody deleted it, or the attempt before this one did.
+            with _suppressed(HTTPStatus.NOT_FOUND):
+                for namespace in settings.namespaces or ("",):
+                    # Until nothing is left: what was being created meanwhile is found by the next pass.
+                    while await _release_all(api, namespace):
+                        pass
             for definition in settings.definitions:
                 await _delete(api, definition)
     finally:
@@ -58,14 +62,20 @@ async def _stop(api: Api, namespace: str, name: str) -> None:
     _LOG.info("Stopped.", deployment=f"{namespace}/{name}")
 
 
+@contextmanager
+def _suppressed(status: HTTPStatus) -> Iterator[None]:
+    """Go on after the block where the API server answers so."""
+    try:
+        yield
+    except KubeError as error:
+        if error.status != status:
+            raise
+
+
 async def _delete(api: Api, definition: str) -> None:
     """Delete a definition; the API server then deletes all that is of its kind."""
-    try:
+    with _suppressed(HTTPStatus.NOT_FOUND):
         await api.call("DELETE", resource("apiextensions.k8s.io/v1", "customresourcedefinitions", name=definition))
-    except KubeError as error:
-        if error.status != HTTPStatus.NOT_FOUND:
-            raise
-    else:
         _LOG.info("Deleted, with all that is of its kind; media stay.", definition=definition)
 
 

@@ -10,8 +10,9 @@ import pytest
 import yaml
 
 import apiserver
+from media_operator import uninstall
 from media_operator.definitions import upgrade
-from media_operator.settings import DefinitionSettings
+from media_operator.settings import DefinitionSettings, ReleaseSettings
 
 CHART = Path(__file__).parents[2] / "charts/media-operator"
 NAMESPACE = "media-system"
@@ -130,3 +131,19 @@ async def test_a_newer_release_brings_its_fields_and_neither_a_rollback_nor_an_o
     apiserver.kubectl(kubeconfig, "label", "mediaasset", "new", "written=again")
     kept = json.loads(apiserver.kubectl(kubeconfig, "get", "mediaasset", "new", "--output=json"))
     assert kept["spec"]["altText"] == "of a newer release"
+
+
+async def test_who_wants_no_definition_to_stay_has_them_deleted_when_the_release_goes(
+    release: Release, kubeconfig: Path, chart: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
+    names = [yaml.safe_load(file.read_text())["metadata"]["name"] for file in sorted((chart / "crds").iterdir())]
+    release("install", "--create-namespace", crds={"upgrade": False, "keep": False})
+    # What the Job before the uninstall does; a second one, after a failure, finds nothing more.
+    for _ in range(2):
+        await uninstall.release(ReleaseSettings(definitions=tuple(names)))
+        apiserver.kubectl(kubeconfig, "wait", "--for=delete", "--timeout=60s", *(f"crd/{name}" for name in names))
+    release("uninstall", "--no-hooks")
+    # The next install makes them again.
+    release("install")
+    assert profiles(kubeconfig)
