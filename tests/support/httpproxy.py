@@ -119,8 +119,15 @@ class Refusal:
 class HttpProxy:
     """Passes on what it is not told to do otherwise with. Paths are matched with their query."""
 
-    def __init__(self, upstream: str, tls: ssl.SSLContext | None = None, journal: Journal | None = None) -> None:
-        self._upstream, self._tls = upstream.rstrip("/"), tls
+    def __init__(
+        self,
+        upstream: str,
+        tls: ssl.SSLContext | None = None,
+        journal: Journal | None = None,
+        *,
+        bind: str = "127.0.0.1",
+    ) -> None:
+        self._upstream, self._tls, self._bind = upstream.rstrip("/"), tls, bind
         self._loop = asyncio.new_event_loop()
         self._holds: list[Held] = []
         self._refusals: list[Refusal] = []
@@ -183,8 +190,8 @@ class HttpProxy:
             if self.certificate:
                 context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
                 context.load_cert_chain(self.certificate)
-            await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
-            self.url = f"{'https' if context else 'http'}://127.0.0.1:{runner.addresses[0][1]}"
+            await web.TCPSite(runner, self._bind, 0, ssl_context=context).start()
+            self.url = f"{'https' if context else 'http'}://{self._bind}:{runner.addresses[0][1]}"
             started.set()
             await stop.wait()
             self._stopping()

@@ -107,12 +107,16 @@ class Installed(Service):
         patch = json.dumps({"spec": spec})
         self.cluster.kubectl("patch", ASSETS, name, "-n", namespace, "--type=merge", "-p", patch)
 
-    def install(self, values: Mapping[str, Any] | None = None) -> None:
+    def install(self, values: Mapping[str, Any] | None = None, chart: Path = CHART) -> None:
         """Install or upgrade the release, and wait until all of it is ready."""
         body = json.dumps({**self.values, **(values or {})})
-        command = ["upgrade", "--install", RELEASE, str(CHART), "--namespace", SYSTEM, "--values", "-"]
+        command = ["upgrade", "--install", RELEASE, str(chart), "--namespace", SYSTEM, "--values", "-"]
         self._helm(*command, "--wait", "--timeout", "180s", stdin=body)
         self.cluster.secret("s3-transcoder", WORK, **credentials(self.accounts["transcoder"]))
+
+    def rollback(self) -> None:
+        """Go back to the revision before, and wait until all of it is ready."""
+        self._helm("rollback", RELEASE, "--namespace", SYSTEM, "--wait", "--timeout", "180s")
 
     def test(self) -> str:
         """Run what the chart brings to test a release; return what it said."""
