@@ -16,10 +16,10 @@ import installed
 from cluster import ASSETS, Json
 from elsewhere import BUILDERS
 from installed import COMPONENTS, RELEASE, SYSTEM, WORK, Installed
-from mediacommand import answer
-from mediacommand import media as media_command
 from mediaasset import policies
 from mediaasset.signing import UrlSigner
+from mediacommand import answer
+from mediacommand import media as media_command
 from service import wait_for
 
 DATA = Path(__file__).parents[1] / "data"
