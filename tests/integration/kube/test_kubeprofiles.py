@@ -29,8 +29,7 @@ async def test_whoever_asks_after_a_change_was_told_gets_what_it_is(
 
     async def width() -> int | None:
         found = await profiles.find(NAME)
-        made: int | None = found and found["spec"]["renditions"][0]["width"]
-        return made
+        return found["spec"]["renditions"][0]["width"] if found else None
 
     def reads() -> int:
         return sum("mediaprofiles" in path for path in scene.api.reads)
