@@ -30,9 +30,10 @@ ACCOUNTS = ["ingest", "operator", "transcoder", "gateway"]
 BLOCKS = [block for page in pages.PAGES for block in pages.blocks(page)]
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standalone]:
-    folder = tmp_path_factory.mktemp("pages")
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Standalone]:
+    folder = tmp_path / "server"
+    folder.mkdir()
     token = hashlib.sha256(b"a-token-for-tests-only").hexdigest()
     entry = {"sha256": token, "user": "42", "username": "Alice", "namespace": "default", "scopes": ["admin"]}
     (folder / "tokens.yaml").write_text(json.dumps([entry]))
@@ -60,13 +61,15 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+def s3(tmp_path_factory: pytest.TempPathFactory, samples: Path) -> Iterator[S3Server]:
     with s3server.start(tmp_path_factory.mktemp("s3")) as running:
         for bucket in ("media", "shop-media", "old-bucket"):
             running.create_bucket(bucket)
         # Accounts whose names the pages have for a key.
         for name in ACCOUNTS:
             running.create_account(name)
+        for path in (samples / "product_images").rglob("*.png"):
+            running.client().upload_file(str(path), "old-bucket", str(path.relative_to(samples)))
         yield running
 
 
@@ -77,33 +80,35 @@ def page(request: pytest.FixtureRequest) -> Path:
 
 
 @pytest.fixture
-def reader(page: Path, tmp_path: Path, server: Standalone, samples: Path, s3: S3Server) -> Iterator[Reader]:
-    """Return somebody with a server, an asset in it, a bucket and a Redis, unless the page has a server of its own."""
-    folder = pages.checkout(tmp_path / "checkout")
-    shutil.copytree(samples, folder, dirs_exist_ok=True)
-    for path in (samples / "product_images").rglob("*.png"):
-        s3.client().upload_file(str(path), "old-bucket", str(path.relative_to(samples)))
-    asset = server.finished(server.upload(folder / "photo.jpg")["id"])
-    own = f"http://127.0.0.1:{free_port()}"
-    variables = {
+def served(server: Standalone, samples: Path) -> dict[str, str]:
+    """Return what the shell of somebody knows who has a server, and an asset in it."""
+    asset = server.finished(server.upload(samples / "photo.jpg")["id"])
+    return {
         "MEDIA": server.base_url,
         "MEDIA_URL": server.base_url,
         "TOKEN": server.token,
         "MEDIA_TOKEN": server.token,
         "AUTH": f"Authorization: Bearer {server.token}",
         "ID": asset["id"],
-        "URL": asset["urls"]["large"],
         "WAMID": "wamid.HBgL",
         "SECRET": SECRET,
-        **{name: value for name, value in s3.environment("media").items() if name != "MEDIA_STORE_URL"},
-        **{f"{name.upper()}_KEY": name for name in ACCOUNTS},
     }
+
+
+@pytest.fixture
+def reader(page: Path, tmp_path: Path, samples: Path, s3: S3Server, request: pytest.FixtureRequest) -> Iterator[Reader]:
+    """Return somebody with a server, a bucket and a Redis; a page that starts a server has no other."""
+    folder = pages.checkout(tmp_path / "checkout")
+    shutil.copytree(samples, folder, dirs_exist_ok=True)
+    own = f"http://127.0.0.1:{free_port()}"
+    starts_one = any(block.kind == "runs beside" for block in pages.blocks(page))
+    variables = {"MEDIA_URL": own} if starts_one else dict(request.getfixturevalue("served"))
+    variables |= {name: value for name, value in s3.environment("media").items() if name != "MEDIA_STORE_URL"}
+    variables |= {f"{name.upper()}_KEY": name for name in ACCOUNTS}
     with redisserver.started(tmp_path) as redis:
         yield Reader(
             folder,
-            {"MEDIA_URL": own}
-            if any(block.kind == "runs beside" for block in pages.blocks(page))
-            else variables | {"REDISCLI_AUTH": redis.root, "REDIS_PORT": str(redis.port)},
+            variables | {"REDISCLI_AUTH": redis.root, "REDIS_PORT": str(redis.port)},
             {
                 # What a page starts itself takes a free port instead of the one that it names.
                 "media standalone\n": f"media standalone --port {own.rpartition(':')[2]}\n",
