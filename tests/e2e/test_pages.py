@@ -34,7 +34,8 @@ def reader(media: Installed, tmp_path: Path) -> Iterator[Reader]:
     for key in KEYS:
         media.put(key, PHOTO.read_bytes())
     # Assets of other tests stay where they are.
-    yield Reader(folder, variables(media), {"--all-namespaces": "-n default"}, programs(media))
+    replaced = {"--all-namespaces": "-n default", "https://media.example.org": media.base_url}
+    yield Reader(folder, variables(media), replaced, programs(media))
     media.cluster.kubectl("delete", ASSETS, "--all", "-n", "default", "--timeout=60s")
     for namespace, name in MADE:
         media.cluster.kubectl("delete", "secret", name, "-n", namespace, "--ignore-not-found")
