@@ -21,20 +21,10 @@ def test_what_may_be_a_stable_path(path: str) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        "",
-        "a",
-        "a.html",
-        ".jpg",
-        "a/.b.jpg",
-        "/a.jpg",
-        "a//b.jpg",
-        "../a.jpg",
-        "a\\b.jpg",
-        "a.jpg\n",
-        "a\0.jpg",
-        "a.jpg/",
-    ]
-    + ["by-name/a.jpg", "a/medium-0123456789abcdef.jpg", "hls-0123456789abcdef/x.mp4", f"{'a' * 297}.jpg"],
+        *("", "a", "a.html", ".jpg", "a/.b.jpg", "/a.jpg", "a//b.jpg", "../a.jpg", "a\\b.jpg"),
+        *("a.jpg\n", "a\0.jpg", "a.jpg/", f"{'a' * 297}.jpg"),
+        *("by-name/a.jpg", "a/medium-0123456789abcdef.jpg", "hls-0123456789abcdef/x.mp4"),
+    ],
 )
 def test_what_may_not(path: str) -> None:
     assert pointers.stable_path_problem(path)
@@ -42,8 +32,6 @@ def test_what_may_not(path: str) -> None:
 
 @given(st.text())
 def test_whatever_is_asked_for_is_looked_up_at_a_key_of_ours(path: str) -> None:
-    if "\ud800" <= max(path, default="") <= "\udfff":
-        return
     assert pointers.is_pointer(pointers.asked(path).key)
 
 
