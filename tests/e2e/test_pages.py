@@ -36,7 +36,10 @@ def reader(media: Installed, tmp_path: Path) -> Iterator[Reader]:
     # Assets of other tests stay where they are.
     replaced = {"--all-namespaces": "-n default", "https://media.example.org": media.base_url}
     yield Reader(folder, variables(media), replaced, programs(media))
-    media.cluster.kubectl("delete", ASSETS, "--all", "-n", "default", "--timeout=60s")
+    # A page that broke off may have left them stopped.
+    for name, replicas in (("media-media-operator", 1), ("media-media-operator-ingest", 2)):
+        media.cluster.kubectl("scale", "deployment", name, f"--replicas={replicas}", "-n", SYSTEM)
+    media.cluster.kubectl("delete", ASSETS, "--all", "-n", "default", "--timeout=120s")
     for namespace, name in MADE:
         media.cluster.kubectl("delete", "secret", name, "-n", namespace, "--ignore-not-found")
 
