@@ -197,8 +197,8 @@ AROUND: dict[Reason, tuple[str, str]] = {
     # A store that is down, and one that does not know the account any more.
     Reason.STORE_UNAVAILABLE: ("export AWS_ENDPOINT=http://127.0.0.1:9", ""),
     Reason.STORE_FORBIDDEN: ("export AWS_SECRET_ACCESS_KEY=another", ""),
-    # Somebody stops every pod.
-    Reason.INTERRUPTED: ('set -- timeout --preserve-status 0.7 "$@"', ""),
+    # Somebody stops every pod, before it can have done anything.
+    Reason.INTERRUPTED: ('set -- timeout --preserve-status 0.2 "$@"', ""),
 }
 
 
