@@ -12,6 +12,7 @@ import yaml
 import apiserver
 from cluster import Json
 from installed import RELEASE, SYSTEM, Installed, credentials
+from media_cli.doctor.flow import SAMPLES
 from mediacommand import answer
 from s3server import Account
 from service import wait_for
@@ -46,9 +47,10 @@ def well(found: list[Json]) -> set[str]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def served(media: Installed) -> str:
-    """Have something to look at; return its name."""
-    return str(media.finished(media.upload(PHOTO)["id"])["id"])
+def served(media: Installed) -> None:
+    """Have media to look at: those that came last are, and these are more than it takes."""
+    names = [media.upload(PHOTO)["id"] for _ in range(SAMPLES // 6)]
+    assert [media.finished(name)["status"] for name in names] == ["ready"] * len(names)
 
 
 def test_a_sound_release_is_well_in_its_own_pod(media: Installed) -> None:
