@@ -202,29 +202,22 @@ def test_uninstalled_release_leaves_assets_and_media_and_a_later_one_adopts_them
     assert media.objects(f"media/shop/assets/{uid}/") == []
 
 
-def test_route_of_the_gateway_api_leads_to_the_same_places_by_https(
-    restored: Installed, facts: Json, tmp_path: Path
-) -> None:
+def test_route_of_the_gateway_api_leads_to_the_same_places(restored: Installed, facts: Json, tmp_path: Path) -> None:
     media = restored
     gateway = facts.get("gateway")
     assert gateway, "the cluster has no Gateway"
     name = media.apply(PHOTO)
     url = media.ready(name)["status"]["url"]
-    secure = media.base_url.replace("http:", "https:")
-    route = {"ingress": {"enabled": False}, "httpRoute": {"enabled": True, "parentRefs": [gateway]}}
-    media.install({"publicBaseURL": secure, **route})
+    media.install({"ingress": {"enabled": False}, "httpRoute": {"enabled": True, "parentRefs": [gateway]}})
     assert media.cluster.find("ingresses", SYSTEM, f"app.kubernetes.io/instance={RELEASE}") == []
     wait_for(lambda: httpx2.get(url).status_code == 200, what="the route")
     wait_for(lambda: installed.serves(media.base_url), what="the route to the API")
     assert media.finished(media.upload(DATA / "photo.jpg")["id"])["status"] == "ready"
-    wait_for(lambda: media.asset(name)["status"]["url"].startswith(secure), what="the URLs to follow publicBaseURL")
 
-    # Nothing is wrong here, and who trusts the authority hears so.
-
-    variables = {"KUBECONFIG": str(media.cluster.kubeconfig), "SSL_CERT_FILE": facts["ca"]}
-    doctor = ("doctor", "-n", SYSTEM)
-    found = answer(*doctor, home=tmp_path, code=0, MEDIA_TOKEN=media.token, **variables)
-    assert {"tls", "ingress", "route", "media"} <= {each["check"] for each in found if each["severity"] == "ok"}
+    doctor, variables = ("doctor", "-n", SYSTEM), {"KUBECONFIG": str(media.cluster.kubeconfig)}
+    found = answer(*doctor, home=tmp_path, code=1, MEDIA_TOKEN=media.token, **variables)
+    assert {each["fault"] for each in found if each["fault"]} == {"http-only"}
+    assert "ingress" in {each["check"] for each in found if each["severity"] == "ok"}
     nobody = [{"op": "add", "path": "/spec/parentRefs/0/sectionName", "value": "nobody"}]
     release = f"{RELEASE}-media-operator"
     media.cluster.kubectl("patch", "httproute", release, "-n", SYSTEM, "--type=json", "-p", json.dumps(nobody))
