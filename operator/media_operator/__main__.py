@@ -31,8 +31,12 @@ _TALKATIVE = {
 }
 
 
-#: What asyncio says of a watch of Kopf's that a stop cut off in the middle of an event.
-_CUT_OFF = "an error occurred during closing of asynchronous generator"
+#: What asyncio says of a watch of Kopf's that a stop cut off in the middle of an event, or while it was being opened:
+#: Kopf looks there for its own task, and callbacks have none.
+_CUT_OFF = (
+    "an error occurred during closing of asynchronous generator",
+    "Exception in callback stream.<locals>.request_cancel_callback",
+)
 
 
 def _brief(record: logging.LogRecord) -> bool:

@@ -105,6 +105,12 @@ def test_a_server_that_takes_requests_and_answers_none_is_waited_for(scene: Scen
     for photo in ("early", "late"):
         assert scene.ready(photo)["status"]["attempt"] == 1
     scene.until(lambda: scene.operator.health() == 200)
+    # Told to end while it opens its watches anew, it does not wait for them.
+    scene.api.hangs = True
+    scene.api.cut("")
+    over = time.monotonic() + 2
+    scene.until(lambda: time.monotonic() > over)
+    assert scene.operator.stop() == 0
 
 
 @contextmanager
