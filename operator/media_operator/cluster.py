@@ -37,6 +37,9 @@ _CRD_PAUSE = 2.0
 #: The pause before a watch that gave up begins anew, in seconds, give or take a half.
 _WATCH_PAUSE = 2.0
 
+#: How long those who are told to end may take before they are told again, in seconds.
+_STOP_PAUSE = 5.0
+
 #: How long a list of the running Jobs is good for: thousands that wait must not each ask for one.
 _JOBS_FRESH_SECONDS = 5.0
 #: A reconcile waits for the API server and the store, and one that stops a Job for its pod to end.
@@ -173,9 +176,12 @@ async def _first_of(*coroutines: Any) -> None:
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
+        pending = {*tasks}
+        while pending:
+            for task in pending:
+                task.cancel()
+            # Kopf waits for requests of its own that nobody cancels: it is told once more.
+            _, pending = await asyncio.wait(pending, timeout=_STOP_PAUSE)
     for task in done:
         task.result()
 
