@@ -35,13 +35,14 @@ _TALKATIVE = {
 #: Kopf looks there for its own task, and callbacks have none.
 _CUT_OFF = (
     "an error occurred during closing of asynchronous generator",
-    "Exception in callback stream.<locals>.request_cancel_callback",
+    "stream.<locals>.request_cancel_callback",
+    "Task was destroyed but it is pending!",
 )
 
 
 def _brief(record: logging.LogRecord) -> bool:
     """Leave out what a stop leaves open, and the traceback of what the network or the API server said to Kopf."""
-    if record.name == "asyncio" and record.getMessage().startswith(_CUT_OFF):
+    if record.name == "asyncio" and any(each in record.getMessage() for each in _CUT_OFF):
         return False
     error = record.exc_info[1] if record.exc_info else None
     if isinstance(error, OSError) or type(error).__module__.startswith(("aiohttp.", "kopf.")):
@@ -98,8 +99,14 @@ def _serve() -> None:
     settings = load(ClusterSettings)
     # In a pod, whose network says who may come.
     metrics = served(settings.metrics_port, "0.0.0.0")  # noqa: S104
-    with metrics, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(settings, load(StoreSettings)))
+    runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
+    with metrics:
+        try:
+            runner.run(serve(settings, load(StoreSettings)))
+        finally:
+            # A watch of Kopf's may wait for ever for what its stop missed, and so would a loop that is closed.
+            if not asyncio.all_tasks(runner.get_loop()):
+                runner.close()
 
 
 def _upgrade_definitions() -> None:

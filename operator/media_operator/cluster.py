@@ -37,8 +37,8 @@ _CRD_PAUSE = 2.0
 #: The pause before a watch that gave up begins anew, in seconds, give or take a half.
 _WATCH_PAUSE = 2.0
 
-#: How long those who are told to end may take before they are told again, in seconds.
-_STOP_PAUSE = 5.0
+#: How often those who are to end are told so, and how long they may take each time, in seconds.
+_STOPS, _STOP_PAUSE = 2, 5.0
 
 #: How long a list of the running Jobs is good for: thousands that wait must not each ask for one.
 _JOBS_FRESH_SECONDS = 5.0
@@ -177,11 +177,12 @@ async def _first_of(*coroutines: Any) -> None:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
         pending = {*tasks}
-        while pending:
+        # Kopf waits for requests of its own that nobody cancels: it is told once more, and then left behind.
+        for _ in range(_STOPS):
             for task in pending:
                 task.cancel()
-            # Kopf waits for requests of its own that nobody cancels: it is told once more.
-            _, pending = await asyncio.wait(pending, timeout=_STOP_PAUSE)
+            if pending:
+                _, pending = await asyncio.wait(pending, timeout=_STOP_PAUSE)
     for task in done:
         task.result()
 

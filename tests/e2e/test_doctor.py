@@ -128,13 +128,19 @@ def without_gateway(media: Installed) -> Iterator[None]:
 
 @contextmanager
 def ingress_to_nowhere(media: Installed) -> Iterator[None]:
-    def lead(service: str) -> None:
-        patch = [{"op": "replace", "path": f"{path}/name", "value": service}]
-        media.cluster.kubectl("patch", "ingress", NAME, "-n", SYSTEM, "--type=json", "-p", json.dumps(patch))
+    found = media.cluster.get("ingress", NAME, SYSTEM)
+    (rule,) = found["spec"]["rules"]
 
-    (rule,) = media.cluster.get("ingress", NAME, SYSTEM)["spec"]["rules"]
+    def lead(service: str) -> None:
+        rule["http"]["paths"][0]["backend"]["service"]["name"] = service
+        members = ("name", "namespace", "labels", "annotations")
+        kept = {member: found["metadata"].get(member) for member in members}
+        body = {"apiVersion": found["apiVersion"], "kind": found["kind"], "metadata": kept, "spec": found["spec"]}
+        # As Helm, or its next upgrade would be told that the rules are somebody else's.
+        own = ("--server-side", "--force-conflicts", "--field-manager=helm")
+        media.cluster.kubectl("apply", *own, "-f", "-", stdin=json.dumps(body))
+
     before = rule["http"]["paths"][0]["backend"]["service"]["name"]
-    path = "/spec/rules/0/http/paths/0/backend/service"
     lead("nowhere")
     try:
         yield
