@@ -166,9 +166,9 @@ def test_sweep_of_all_namespaces_leaves_every_asset_whole(media: Installed) -> N
     assert {each["key"] for each in status["renditions"]} <= named
     assert named <= left
     media.s3.client().delete_object(Bucket=media.bucket, Key=media.key(litter[1]))
-    # With the second sweep there is nothing to do.
+    # With the second sweep there is nothing to do, but for what is left of the assets that the first one deleted.
     again = sweep(media, "--delete", **settings)
-    assert (again.code, again.found()) == (0, {})
+    assert (again.code, again.found().keys() - {("tombstones", "expired")}) == (0, set())
 
 
 def test_assets_go_when_their_time_is_over(

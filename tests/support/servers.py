@@ -1,5 +1,6 @@
 """Servers that a test starts as processes: a port for them, and running them from when they listen."""
 
+import os
 import socket
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -9,11 +10,19 @@ from typing import Any
 
 from service import wait_for
 
+#: Which of how many processes runs these tests (pytest-xdist).
+_PROCESS = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_PROCESSES = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+
 
 def free_port() -> int:
-    """Return a port that nobody listened on a moment ago."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
+    """Return a port that nobody listened on a moment ago, and that no other process of the tests is given."""
+    while True:
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            port = int(probe.getsockname()[1])
+        # Linux gives out odd ones first.
+        if port // 2 % _PROCESSES == _PROCESS:
+            return port
 
 
 @contextmanager
