@@ -15,6 +15,7 @@ import pytest
 import yaml
 from pytest_kind import KindCluster
 
+from installed import Installed
 from mediaasset import pointers
 
 CRDS = Path(__file__).parents[2] / "charts/media-operator/crds"
@@ -324,7 +325,7 @@ class Api:
 
 
 @pytest.fixture(scope="module")
-def api(kind_cluster: KindCluster) -> Iterator[Api]:
+def api(kind_cluster: KindCluster, media: Installed) -> Iterator[Api]:
     namespace = f"crds-{secrets.token_hex(4)}"
     kind_cluster.kubectl("create", "namespace", namespace)
     api = Api(kind_cluster, namespace)
