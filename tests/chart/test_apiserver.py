@@ -32,7 +32,7 @@ def kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         names += sorted(tool("prometheus-operator").glob("*.yaml"))
         files = [part for name in names for part in ("--filename", str(name))]
         apiserver.kubectl(found, "apply", "--server-side", *files)
-        apiserver.kubectl(found, "wait", "--for=condition=Established", "--timeout=60s", *files)
+        apiserver.established(found, *names)
         for namespace in NAMESPACES:
             apiserver.kubectl(found, "create", "namespace", namespace)
             apiserver.kubectl(found, "label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from s3server import tool
 from servers import free_port
+from service import wait_for
 
 _ROOT = Path(__file__).parents[2]
 CRDS = _ROOT / "charts/media-operator/crds"
@@ -55,10 +56,22 @@ def kubectl(kubeconfig: Path, *arguments: str) -> str:
     return done.stdout
 
 
+def established(kubeconfig: Path, *definitions: Path) -> None:
+    """Wait until definitions are served; `kubectl wait` breaks off where there are no conditions yet."""
+
+    def is_served() -> bool:
+        files = [part for each in definitions for part in ("-f", str(each))]
+        found = json.loads(kubectl(kubeconfig, "get", *files, "-o", "json"))
+        each_says = [each.get("status", {}).get("conditions") or () for each in found.get("items", [found])]
+        return all(("Established", "True") in [(c["type"], c["status"]) for c in said] for said in each_says)
+
+    wait_for(is_served, what="the definitions")
+
+
 def install(kubeconfig: Path) -> None:
     """Install our resources and the profiles that come with them; what is there stays."""
     kubectl(kubeconfig, "apply", "-f", str(CRDS))
-    kubectl(kubeconfig, "wait", "--for=condition=Established", "--timeout=60s", "-f", str(CRDS))
+    established(kubeconfig, CRDS)
     kubectl(kubeconfig, "apply", "-f", str(PROFILES))
 
 

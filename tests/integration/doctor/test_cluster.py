@@ -190,9 +190,9 @@ def test_a_node_whose_disk_is_full(release: Release, tmp_path: Path) -> None:
 @contextmanager
 def routed(release: Release) -> Iterator[dict[str, Any]]:
     """Give the HTTPRoute that the chart makes, in place of its Ingress, without a Gateway that has looked at it."""
-    definition = str(tool("gateway-api") / "gateway.networking.k8s.io_httproutes.yaml")
-    release.kubectl("apply", "--server-side", "-f", definition)
-    release.kubectl("wait", "--for=condition=Established", "--timeout=60s", "-f", definition)
+    definition = tool("gateway-api") / "gateway.networking.k8s.io_httproutes.yaml"
+    release.kubectl("apply", "--server-side", "-f", str(definition))
+    apiserver.established(release.kubeconfig, definition)
     chart = [str(tool("helm") / "helm"), "template", "media", str(CHART), "--values", "-", "-n", SYSTEM]
     ways = {"ingress": {"enabled": False}, "httpRoute": {"enabled": True, "parentRefs": [{"name": "web"}]}}
     rendered = subprocess.run(
@@ -209,7 +209,7 @@ def routed(release: Release) -> Iterator[dict[str, Any]]:
     try:
         yield route
     finally:
-        release.kubectl("delete", "-f", definition)
+        release.kubectl("delete", "-f", str(definition))
         kept = {member: ingress["metadata"][member] for member in ("name", "namespace", "labels")}
         release.apply({**ingress, "metadata": kept})
         status = json.dumps({"status": ingress["status"]})
@@ -247,7 +247,7 @@ def resource(release: Release, plural: str) -> Iterator[dict[str, Any]]:
         yield yaml.safe_load(path.read_text())
     finally:
         release.apply(yaml.safe_load(path.read_text()))
-        release.kubectl("wait", "--for=condition=Established", "--timeout=60s", "-f", str(path))
+        apiserver.established(release.kubeconfig, path)
 
 
 def test_a_resource_that_is_old_and_one_that_is_missing(release: Release, tmp_path: Path) -> None:

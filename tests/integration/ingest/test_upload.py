@@ -246,4 +246,5 @@ async def test_paths_without_the_slash_answer_the_same(api: Api) -> None:
 
 
 async def test_the_document_names_all_fields(api: Api) -> None:
-    assert set(health.document()["components"]["schemas"]["Fields"]["properties"]) == {*FIELDS, "keep_latest"}
+    named = health.document()["components"]["schemas"]["Fields"]["properties"]
+    assert set(named) == {*FIELDS, "keep_latest", "stable_path"}

@@ -58,7 +58,7 @@ async def refused(store: ObjectStore, length: Length, content: AsyncIterator[byt
 async def line(server: S3Server, port: int = 0, spoil: Spoil = bytes) -> AsyncIterator[str]:
     """Listen where the server shall be reached by a line that passes what is sent through `spoil`; yield its URL."""
     address = urlsplit(server.endpoint)
-    running = set[asyncio.Task[None] | None]()
+    running, ends = set[asyncio.Task[None] | None](), list[asyncio.StreamWriter]()
 
     async def passing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, change: Spoil) -> None:
         with suppress(ConnectionError):
@@ -72,11 +72,14 @@ async def line(server: S3Server, port: int = 0, spoil: Spoil = bytes) -> AsyncIt
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         running.add(asyncio.current_task())
         there, back = await asyncio.open_connection(address.hostname, address.port)
+        ends.extend((writer, back))
         await asyncio.gather(passing(reader, back, spoil), passing(there, writer, bytes))
 
     async with await asyncio.start_server(connected, "127.0.0.1", port) as listener:
         yield f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
-        # Whoever asked has gone, so both ends close.
+        # boto3 keeps its connections, and so does the server.
+        for end in ends:
+            end.close()
         await asyncio.gather(*(task for task in running if task))
 
 
