@@ -41,6 +41,10 @@ PATTERNS: dict[str, tuple[list[object], list[object]]] = {
         ["a", f"{_SEGMENT}/{_SEGMENT}/{_SEGMENT}/a", "a/b/c/d/e/f/g/h"],
         ["", "../a", "a//b", _SEGMENT + "a", "a/b/c/d/e/f/g/h/i", "a" * 50 + ("/" + "a" * 50) * 3],
     ),
+    SPEC["stablePath"]["pattern"]: (
+        ["a.jpg", "\u00e9" * 296 + ".JPG"],
+        ["", "a", "a.exe", "/a.jpg", "a//b.jpg", ".a/b.jpg", "by-name/a.jpg", f"x-{'0' * 16}.jpg", "a" * 297 + ".jpg"],
+    ),
     RENDITION["name"]["pattern"]: (["a", "a" + "-" * 31], ["", "A", "1", "a" * 33]),
     RENDITION["preset"]["pattern"]: (["ultrafast", "slow"], ["", "placebo"]),
 }
