@@ -93,7 +93,9 @@ def test_a_job_deleted_between_two_lists_is_missed(scene: Scene) -> None:
     scene.kubelet.work = scene.kubelet.waiting
     scene.operator.start()
     scene.create("photo")
-    (job,) = scene.until(lambda: scene.jobs("photo"))
+    # Before, it would not be known that there was an attempt.
+    scene.until(lambda: scene.state("photo").get("Ready=False") == "Transcoding")
+    (job,) = scene.jobs("photo")
     for pattern in KINDS.values():
         scene.api.mute(pattern)
     scene.kube.call("DELETE", f"{JOBS}/{job['metadata']['name']}", {"propagationPolicy": "Background"})
