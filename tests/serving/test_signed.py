@@ -98,6 +98,7 @@ def test_every_part_of_the_url_counts(client: httpx2.Client, served: Served) -> 
         f"{url}?download=evil.exe",
         f"{served.base_url}/private/",
         f"{served.base_url}/private/~1.00000000.{'A' * 43}/",
+        url.replace("/users/", "/" + "a/" * 3000 + "users/"),
         f"{served.base_url}/private/~%C3%A4.0.0/{PRIVATE.key}",
     ):
         assert changed != url
