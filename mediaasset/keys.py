@@ -26,6 +26,9 @@ PUBLIC_PATH_PATTERN = r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,62}(/[A-Za-z0-9_-][A-Za-z
 PUBLIC_PATH_MAX_LENGTH = 200
 _PUBLIC_PATH = re.compile(PUBLIC_PATH_PATTERN.removesuffix("$") + r"\Z")
 
+#: What lies in a directory that is named as rendition_tree does.
+_IN_TREE = re.compile(rf"(.*/[a-z][a-z0-9-]*-[0-9a-f]{{{DIGEST_DIGITS}}}/)[^/]+\Z")
+
 _STORE = re.compile(r"s3://(?P<bucket>[a-z0-9.-]+)(?P<prefix>/[^\s?#]*)?")
 
 
@@ -102,13 +105,10 @@ def rendition_tree(prefix: str, name: str, sha256: str) -> str:
     return f"{prefix}{name}-{sha256[:DIGEST_DIGITS]}/"
 
 
-def tree_of(key: str, prefix: str) -> str | None:
-    """Return the prefix of the directory that a rendition's key is the index of; None for a single file.
-
-    `prefix` is the asset's.
-    """
-    directory, slash, _ = key.removeprefix(prefix).rpartition("/")
-    return f"{prefix}{directory}/" if slash else None
+def tree_of(key: str) -> str | None:
+    """Return the prefix, ending in a slash, of the directory that a file lies in; None for a rendition of one file."""
+    found = _IN_TREE.match(key)
+    return found[1] if found else None
 
 
 def whatsapp_original(account: str, sent: datetime, mime_type: str | None, uid: str) -> str:

@@ -25,8 +25,6 @@ MIN_SECRET_BYTES = 32
 _VERSION = "media-operator-1"
 _KEY_ID_DIGITS = 8
 _TOKEN = re.compile(r"~(?P<expires>[0-9]{1,11})\.(?P<key_id>[0-9a-f]{8})\.(?P<signature>[A-Za-z0-9_-]{43})\Z")
-#: What lies in a directory that is named as keys.rendition_tree does.
-_IN_TREE = re.compile(rf"(.*/[a-z][a-z0-9-]*-[0-9a-f]{{{keys.DIGEST_DIGITS}}}/)[^/]+\Z")
 #: URLs made within a twelfth of their lifetime are the same: a browser that has the file does not load it again.
 _STEPS = 12
 
@@ -94,8 +92,7 @@ class PrivateFirst:
 
 def scope(key: str) -> str:
     """Return what a token for this key opens: its directory, ending in a slash, if it is one of several files."""
-    found = _IN_TREE.match(key)
-    return found[1] if found else key
+    return keys.tree_of(key) or key
 
 
 def _is_private(key: str) -> bool:

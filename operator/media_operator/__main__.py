@@ -97,10 +97,8 @@ def _serve() -> None:
     from mediaasset.s3 import StoreSettings
 
     settings = load(ClusterSettings)
-    # In a pod, whose network says who may come.
-    metrics = served(settings.metrics_port, "0.0.0.0")  # noqa: S104
     runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
-    with metrics:
+    with served(settings.metrics_port, "0.0.0.0"):  # noqa: S104 - in a pod, whose network says who may come
         try:
             runner.run(serve(settings, load(StoreSettings)))
         finally:

@@ -54,7 +54,7 @@ def move(case: Case, status: Status, moves: dict[str, str]) -> Plan:
             case.conditions.published(),
         ]
     moved = status.model_copy(update={"renditions": renditions}).with_conditions(conditions)
-    copies = tuple(_copy(case, source, target) for source, target in moves.items())
+    copies = tuple(_copy(source, target) for source, target in moves.items())
     again = RUNNING_RECHECK_SECONDS if case.is_running else 0.0
     return Plan(actions=copies, status=case.seen(moved), requeue_seconds=again)
 
@@ -73,12 +73,9 @@ def is_public(case: Case, status: Status) -> bool:
     return not is_document or (profile is not None and profile.spec.public_documents)
 
 
-def _copy(case: Case, source: str, target: str) -> CopyObject | CopyTree:
+def _copy(source: str, target: str) -> CopyObject | CopyTree:
     """Return what copies a rendition, given the key that it has and the one that it is to have."""
-    tree, other = (
-        keys.tree_of(key, prefix_of(case.asset, case.settings, public=keys.lies_under(key, f"{keys.PUBLIC}/")))
-        for key in (source, target)
-    )
+    tree, other = keys.tree_of(source), keys.tree_of(target)
     if tree is None or other is None:
         return CopyObject(source, target)
     return CopyTree(tree, other, source.removeprefix(tree))

@@ -15,18 +15,16 @@ from media_operator.leaving import is_older
 from media_operator.report import Conditions, name_of, path_of, with_names
 from media_operator.settings import Settings
 from media_operator.tasks import prefix_of
-from mediaasset import pointers
+from mediaasset import keys, pointers
 from mediaasset.assets import Event
 from mediaasset.media import by_file_name, served_mime
 from mediaasset.reasons import TABLE, Reason
 from mediaasset.spec import CollectionPolicy, MediaAsset, digest
 from mediaasset.status import DISPLAY_ORDER, ConditionType, RenditionStatus, Status
-from mediaasset.task import INDEX, RenditionState
+from mediaasset.task import RenditionState
 
 #: How long until it is looked again whether a name is free whose asset is being deleted, in seconds.
 LEAVING_RECHECK_SECONDS = 5.0
-
-_INDEXES = tuple(f"/{name}" for name in INDEX.values())
 
 
 def wanted(asset: MediaAsset, status: Status, settings: Settings) -> dict[str, bytes]:
@@ -128,7 +126,7 @@ def _main(path: str | None, ready: list[RenditionStatus]) -> RenditionStatus | N
     A directory of files is nothing that one address could stand for.
     """
     media = by_file_name(path or "")
-    single = [r for r in ready if not (r.key or "").endswith(_INDEXES)]
+    single = [r for r in ready if keys.tree_of(r.key or "") is None]
 
     def rank(rendition: RenditionStatus) -> tuple[bool, bool, int, int]:
         fits = media is not None and served_mime(rendition.key or "") == media.mime

@@ -12,7 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+import httpx2
 import obstore
 from obstore.store import S3Store
 
@@ -23,6 +25,7 @@ from mediaasset.media import served_mime
 from mediaasset.policies import bucket_policy
 from s3server import Account, S3Server
 from service import wait_for
+from tap import Tap
 
 START = Path(__file__).parents[2] / "gateway/start.sh"
 
@@ -39,6 +42,25 @@ class Gateway:
         complete, _, _ = self.output.read_text().rpartition("\n")
         lines = [json.loads(line) for line in complete.splitlines()]
         return [line for line in lines if line["server"] == server]
+
+
+def crowd(served: Gateway, target: str, line: Tap) -> list[bytes]:
+    """Have twenty ask for one target while the line to S3 holds; return what each is sent, head and body."""
+    address = urlsplit(served.base_url)
+    line.passing.clear()
+    waiting = [socket.create_connection((address.hostname, address.port), timeout=30) for _ in range(20)]
+    for connection in waiting:
+        connection.sendall(f"GET {target} HTTP/1.1\r\nHost: {address.netloc}\r\nConnection: close\r\n\r\n".encode())
+    wait_for(lambda: line.arrived, what="the first request to reach S3")
+    # Answers to later requests, of both workers, say that the earlier ones have been read.
+    for _ in range(20):
+        assert httpx2.get(f"{served.base_url}/healthz").status_code == 200
+    line.passing.set()
+    answers = []
+    for connection in waiting:
+        with connection, connection.makefile("rb") as answer:
+            answers.append(answer.read())
+    return answers
 
 
 #: Starts a gateway with settings.

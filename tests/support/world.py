@@ -205,7 +205,7 @@ class World:
             made = tuple(rendered(task.prefix, each) for each in task.renditions if each.kind is Kind.IMAGE)
             for each in made:
                 await self.store.create(each.key or "", b"0123456789")
-                tree = keys.tree_of(each.key or "", task.prefix)
+                tree = keys.tree_of(each.key or "")
                 if tree:
                     await self.store.create(f"{tree}sprite.jpg", b"0123456789")
             asset = await self.assets.get(task.namespace, task.name)

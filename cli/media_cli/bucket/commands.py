@@ -44,13 +44,13 @@ def check(
     output: Format = Output.TABLE,
 ) -> None:
     """Show what differs from what it should be; changes nothing. Exits with 1 if something does."""
-    _run(
+    apply(
         url,
-        principal,
-        origin,
         private=private,
         signed_urls=signed_urls,
         unblock=unblock,
+        principal=principal,
+        origin=origin,
         dry_run=True,
         output=output,
     )
@@ -70,17 +70,33 @@ def apply(
     output: Format = Output.TABLE,
 ) -> None:
     """Bring the settings about; what others have put there stays. Exits with 1 if something is left to do."""
-    _run(
-        url,
-        principal,
-        origin,
-        private=private,
+    with installed("platform"):
+        from media_cli.bucket import settings  # noqa: PLC0415 - boto3 takes half a second, and an extra of its own
+        from mediaasset.s3client import connect  # noqa: PLC0415 - the same
+    name, prefix = _place(url)
+    wish = settings.Wish(
+        bucket=name,
+        prefix=prefix,
+        public=not private,
         signed_urls=signed_urls,
+        principals=_principals(principal),
+        origins=tuple(origin) or ("*",),
         unblock=unblock,
-        dry_run=dry_run,
-        lenient=lenient,
-        output=output,
     )
+    try:
+        found = settings.look(connect(name, os.environ), wish)
+        if not dry_run:
+            settings.apply(found)
+    except settings.BucketError as error:
+        fail(str(error), Exit.SERVER)
+    if output is Output.JSON:
+        print_json({"bucket": name, "prefix": prefix, "settings": [_record(each) for each in found]})
+    else:
+        _print(found)
+    # Even then a policy that could not be written is a failure: nothing would be readable.
+    counted = {settings.State.FORBIDDEN} if lenient else settings.UNFINISHED
+    if any(each.state in counted for each in found):
+        raise typer.Exit(Exit.FAILED)
 
 
 @bucket.command()
@@ -104,47 +120,6 @@ def iam(
         print_json(bucket_policy(name, prefix, {}))
     else:
         print_json(identity_policy(Component(component), name, prefix, signed_urls=signed_urls))
-
-
-def _run(
-    url: str,
-    principals: list[str],
-    origins: list[str],
-    *,
-    private: bool,
-    signed_urls: bool,
-    unblock: bool,
-    dry_run: bool,
-    lenient: bool = False,
-    output: Output,
-) -> None:
-    with installed("platform"):
-        from media_cli.bucket import settings  # noqa: PLC0415 - boto3 takes half a second, and an extra of its own
-        from mediaasset.s3client import connect  # noqa: PLC0415 - the same
-    name, prefix = _place(url)
-    wish = settings.Wish(
-        bucket=name,
-        prefix=prefix,
-        public=not private,
-        signed_urls=signed_urls,
-        principals=_principals(principals),
-        origins=tuple(origins) or ("*",),
-        unblock=unblock,
-    )
-    try:
-        found = settings.look(connect(name, os.environ), wish)
-        if not dry_run:
-            settings.apply(found)
-    except settings.BucketError as error:
-        fail(str(error), Exit.SERVER)
-    if output is Output.JSON:
-        print_json({"bucket": name, "prefix": prefix, "settings": [_record(each) for each in found]})
-    else:
-        _print(found)
-    # Even then a policy that could not be written is a failure: nothing would be readable.
-    counted = {settings.State.FORBIDDEN} if lenient else settings.UNFINISHED
-    if any(each.state in counted for each in found):
-        raise typer.Exit(Exit.FAILED)
 
 
 def _place(url: str) -> tuple[str, str]:

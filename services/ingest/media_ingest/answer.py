@@ -9,13 +9,11 @@ from typing import Any
 
 from mediaasset import keys
 from mediaasset.catalogue import State, collection_of, size_of, state_of, type_of
-from mediaasset.media import Kind, served_mime
+from mediaasset.media import Kind
 from mediaasset.names import USER_NAME_ANNOTATION
 from mediaasset.spec import MediaAsset, Visibility
 from mediaasset.status import ConditionType, RenditionStatus, displayed
-from mediaasset.task import INDEX, Progress, RenditionState
-
-_INDEX_TYPES = {served_mime(name) for name in INDEX.values()}
+from mediaasset.task import Progress, RenditionState
 
 
 def keys_to_sign(asset: MediaAsset, *, trees: bool = False) -> tuple[str, ...]:
@@ -29,7 +27,7 @@ def keys_to_sign(asset: MediaAsset, *, trees: bool = False) -> tuple[str, ...]:
         for item in _published(asset)
         if item.key is not None
         and item.key.startswith(f"{keys.PRIVATE}/")
-        and (trees or item.mime_type not in _INDEX_TYPES)
+        and (trees or keys.tree_of(item.key) is None)
         and _public_url(asset, item) is None
     )
 
@@ -103,7 +101,7 @@ def _stable_urls(asset: MediaAsset) -> dict[str, str]:
     urls = {}
     for item in _published(asset):
         if item.key and _public_url(asset, item):
-            index = f"/{item.key.rpartition('/')[2]}" if item.mime_type in _INDEX_TYPES else ""
+            index = f"/{item.key.rpartition('/')[2]}" if keys.tree_of(item.key) else ""
             urls[item.name] = f"{base}/{item.name}{index}"
     return urls
 

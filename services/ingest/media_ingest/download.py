@@ -6,12 +6,9 @@ from pathlib import PurePosixPath
 from media_ingest.errors import Problem, Slug, invalid
 from mediaasset import keys
 from mediaasset.catalogue import State, state_of
-from mediaasset.media import served_mime
 from mediaasset.spec import MediaAsset, Visibility
 from mediaasset.status import ConditionType, RenditionStatus
-from mediaasset.task import INDEX, RenditionState
-
-_INDEX_TYPES = {served_mime(name) for name in INDEX.values()}
+from mediaasset.task import RenditionState
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +48,7 @@ def rendition(asset: MediaAsset, name: str) -> Download:
         raise Problem(Slug.NOT_FOUND, "There is no rendition of this name: the asset failed before it was made.")
     if found.state is not RenditionState.READY or found.key is None:
         raise Problem(Slug.NOT_FOUND, f"The rendition was not made: {found.message or found.reason or found.state}.")
-    if found.mime_type in _INDEX_TYPES:
+    if keys.tree_of(found.key):
         raise invalid({"rendition": "is several files, which are played and not downloaded: name another one"})
     stem = PurePosixPath(asset.spec.original_file_name or asset.metadata.name).stem
     return Download(found.key, f"{stem}-{name}{PurePosixPath(found.key).suffix}")

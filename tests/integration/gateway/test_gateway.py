@@ -4,7 +4,6 @@ import hashlib
 import os
 import secrets
 import signal
-import socket
 import subprocess
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -14,7 +13,7 @@ import obstore
 import pytest
 
 import gateway
-from gateway import Bucket, Gateway, Start, put
+from gateway import Bucket, Gateway, Start, crowd, put
 from mediaasset import keys
 from mediaasset.media import MEDIA_TYPES, Kind, MediaType
 from served import check_problem
@@ -97,19 +96,8 @@ def test_one_request_fills_the_cache_for_all(bucket: Bucket, line: Tap, start: S
     body = secrets.token_bytes(MIB // 2)
     key = put(bucket, body)
     served = start(GATEWAY_CACHE_SECONDS=LONG)
-    address = urlsplit(served.base_url)
-    line.passing.clear()
-    waiting = [socket.create_connection((address.hostname, address.port), timeout=30) for _ in range(20)]
-    for connection in waiting:
-        connection.sendall(f"GET /{key} HTTP/1.1\r\nHost: {address.netloc}\r\nConnection: close\r\n\r\n".encode())
-    wait_for(lambda: line.arrived, what="the first request to reach S3")
-    # Answers to later requests, of both workers, say that the earlier ones have been read.
-    for _ in range(20):
-        assert httpx2.get(f"{served.base_url}/healthz").status_code == 200
-    line.passing.set()
-    for connection in waiting:
-        with connection:
-            assert b"".join(iter(lambda: connection.recv(65536), b"")).endswith(b"\r\n\r\n" + body)  # noqa: B023 - read at once
+    for answer in crowd(served, f"/{key}", line):
+        assert answer.endswith(b"\r\n\r\n" + body)
     assert line.arrived == 1
     assert client.get(f"{served.base_url}/{key}?copy=1").content == body
     assert line.arrived == 1

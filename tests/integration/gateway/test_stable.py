@@ -1,14 +1,13 @@
 """What the gateway keeps of stable names, and what it asks S3 for them."""
 
 import secrets
-import socket
 from urllib.parse import urlsplit
 
 import httpx2
 import obstore
 import pytest
 
-from gateway import Bucket, Gateway, Start, put
+from gateway import Bucket, Gateway, Start, crowd, put
 from mediaasset import pointers
 from served import check_problem
 from service import wait_for
@@ -67,19 +66,8 @@ def test_one_request_finds_a_name_for_all_and_none_is_asked_for_what_can_be_no_n
 ) -> None:
     path, _ = point(bucket, b"picture")
     served = start(GATEWAY_CACHE_SECONDS=LONG)
-    address = urlsplit(served.base_url)
-    line.passing.clear()
-    waiting = [socket.create_connection((address.hostname, address.port), timeout=30) for _ in range(20)]
-    for connection in waiting:
-        target = urlsplit(pointers.url("", path)).path
-        connection.sendall(f"GET {target} HTTP/1.1\r\nHost: {address.netloc}\r\nConnection: close\r\n\r\n".encode())
-    wait_for(lambda: line.arrived, what="the first request to reach S3")
-    for _ in range(20):
-        assert httpx2.get(f"{served.base_url}/healthz").status_code == 200
-    line.passing.set()
-    for connection in waiting:
-        with connection:
-            assert b"".join(iter(lambda: connection.recv(65536), b"")).endswith(b"\r\n\r\npicture")  # noqa: B023 - read at once
+    for answer in crowd(served, urlsplit(pointers.url("", path)).path, line):
+        assert answer.endswith(b"\r\n\r\npicture")
     assert line.arrived == 2
     for none in ("/media/a.html", "/media/a", "/media/by-name/a/b.svg", "/media/.env", "/media/"):
         check_problem(httpx2.get(served.base_url + none), 404)
