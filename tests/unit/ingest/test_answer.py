@@ -180,7 +180,7 @@ def test_private_renditions_are_signed() -> None:
 
 
 def test_a_private_directory_is_signed_only_where_that_opens_all_of_it() -> None:
-    ladder = rendition("hls", public=False).model_copy(update={"mime_type": "application/vnd.apple.mpegurl"})
+    ladder = rendition("hls", public=False).model_copy(update={"key": "private/ns/p/u/hls-0123456789abcdef/main.m3u8"})
     private = asset(status(READY, PUBLISHED, renditions=[ladder]), visibility=Visibility.PRIVATE)
     assert keys_to_sign(private) == ()
     assert answer(private)["urls"] == {"hls": None}
