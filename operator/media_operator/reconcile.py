@@ -189,7 +189,10 @@ class Reconciler:
         """Write the status if it is another one, then send the events."""
         if decided.status != asset.status:
             asset = await self._assets.write_status(asset, decided.status)
-            self._written[asset.key] = asset.metadata.resource_version
+            self._written.pop(asset.key, None)
+            # Of a finished one the watch tells nobody.
+            if not is_settled(asset, self._settings, self._now()):
+                self._written[asset.key] = asset.metadata.resource_version
         for event in decided.events:
             metrics.EVENTS.labels(event.reason).inc()
             await self._assets.emit(asset, event)
