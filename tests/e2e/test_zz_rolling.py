@@ -21,7 +21,7 @@ import yaml
 from alerting import unknown
 from cluster import Json
 from httpproxy import HttpProxy
-from installed import CHART, COMPONENTS, SYSTEM, WORK, Installed, labels
+from installed import CHART, COMPONENTS, SYSTEM, WORK, Installed, credentials, labels
 from outside import without_operator
 from served import check_problem
 from service import UPLOAD, wait_for
@@ -243,47 +243,76 @@ def test_header_that_is_too_large_is_refused(media: Installed) -> None:
     assert httpx2.get(url).status_code == 200
 
 
-def test_values_of_the_example_of_a_server_in_the_cluster_serve_by_https(restored: Installed, tmp_path: Path) -> None:
-    media = restored
-    example = yaml.safe_load((CHART / "examples/minio.yaml").read_text())
-    host = urlsplit(example["publicBaseURL"]).hostname
-    key, certificate = tmp_path / "tls.key", tmp_path / "tls.crt"
-    made = [
-        "-newkey",
-        "rsa:2048",
-        "-nodes",
-        "-days",
-        "2",
-        "-subj",
-        f"/CN={host}",
-        "-addext",
-        f"subjectAltName=DNS:{host}",
-    ]
-    files = ["-keyout", str(key), "-out", str(certificate)]
-    subprocess.run(["openssl", "req", "-x509", *made, *files], check=True, capture_output=True)
-    [tls] = example["ingress"]["tls"]
-    body = {"tls.key": key.read_text(), "tls.crt": certificate.read_text()}
-    metadata = {"name": tls["secretName"], "namespace": SYSTEM}
-    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata}
-    media.cluster.apply({**secret, "type": "kubernetes.io/tls", "stringData": body})
-    # What is of this cluster, in place of what is of the example.
-    ours = {name: media.values[name] for name in ("s3", *COMPONENTS)}
-    ingress = {**example["ingress"], "className": media.values["ingress"]["className"]}
-    media.install({**example, **ours, "ingress": ingress})
+def over(values: Json, example: Json) -> Json:
+    """Return an example with these values in place of its own, as Helm lays one file over another."""
+    both = {name: over(value, example[name]) for name, value in values.items() if isinstance(example.get(name), dict)}
+    return {**example, **values, **both}
+
+
+def certify(folder: Path, host: str) -> tuple[Path, Path]:
+    """Make a certificate that vouches for itself; return its key and it."""
+    key, certificate = folder / "tls.key", folder / "tls.crt"
+    what = ["-subj", f"/CN={host}", "-addext", f"subjectAltName=DNS:{host}", "-days", "2"]
+    made = ["-newkey", "rsa:2048", "-nodes", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(["openssl", "req", "-x509", *what, *made], check=True, capture_output=True)
+    return key, certificate
+
+
+@pytest.fixture
+def prepared(restored: Installed) -> Iterator[Installed]:
+    """Make what the examples expect of a cluster beside the Secrets of every release."""
+    cluster = restored.cluster
+    cluster.secret("s3-gateway", SYSTEM, **credentials(restored.accounts["gateway"]))
+    priority = {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": "platform"}}
+    cluster.apply({**priority, "value": 1000})
+    cluster.kubectl("label", "nodes", "--all", "pool=batch")
+    yield restored
+    cluster.kubectl("label", "nodes", "--all", "pool-")
+    cluster.kubectl("delete", "priorityclass", "platform")
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (CHART / "examples").glob("*.yaml")))
+def test_values_of_an_example_serve(prepared: Installed, facts: Json, tmp_path: Path, name: str) -> None:
+    media = prepared
+    example = yaml.safe_load((CHART / f"examples/{name}.yaml").read_text())
+    host = str(urlsplit(example["publicBaseURL"]).hostname)
+    key, certificate = certify(tmp_path, host)
+    for namespace in (SYSTEM, WORK):
+        metadata = {"name": "corp-ca", "namespace": namespace}
+        authority = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
+        media.cluster.apply({**authority, "data": {"ca.crt": certificate.read_text()}})
+    for tls in example.get("ingress", {}).get("tls", ()):
+        metadata = {"name": tls["secretName"], "namespace": SYSTEM}
+        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "kubernetes.io/tls"}
+        media.cluster.apply({**secret, "stringData": {"tls.key": key.read_text(), "tls.crt": certificate.read_text()}})
+    # What is of this cluster, in place of what is of the example: its images and store, and the way in.
+    ours = {part: media.values[part] for part in ("s3", "ingress", *COMPONENTS)}
+    ours["s3"] = {"region": "us-east-1", "pathStyle": True, **ours["s3"]}
+    ours["gateway"] = {"cache": {"size": "1g"}, **ours["gateway"]}
+    ours |= {"global": {"imageRegistry": ""}, "networkPolicy": {"s3Peers": []}}
+    if "httpRoute" in example:
+        ours |= {"ingress": {"enabled": False}, "httpRoute": {"parentRefs": [facts["gateway"]]}}
+    media.install(over(ours, example))
     url = media.ready(media.apply(PHOTO))["status"]["url"]
     assert url.startswith(f"https://{host}/media/")
-    there = urlsplit(media.base_url).hostname or ""
+    there = urlsplit(media.base_url)
+    if example.get("ingress", {}).get("tls"):
+        url = url.replace(host, str(there.hostname))
+    else:
+        # TLS ends before it gets here.
+        url = url.replace(f"https://{host}", media.base_url)
     context = ssl.create_default_context(cafile=certificate)
     with httpx2.Client(verify=context, headers={"Host": host}) as client:
 
         def fetched() -> httpx2.Response | None:
             try:
-                return client.get(url.replace(host, there), extensions={"sni_hostname": host})
+                answer = client.get(url, extensions={"sni_hostname": host})
             except httpx2.ConnectError:
                 # The controller has not heard of the certificate yet.
                 return None
+            return answer if answer.is_success else None
 
-        answer = wait_for(fetched, what="HTTPS")
+        answer = wait_for(fetched, what="the photo")
     assert (answer.status_code, answer.headers["Content-Type"]) == (200, "image/jpeg")
 
 
