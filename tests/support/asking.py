@@ -14,7 +14,7 @@ from graph import Fault
 from media_ingest.routes import tus
 from media_ingest.settings import Settings
 from mediaasset import names
-from mediaasset.media import Kind
+from mediaasset.media import Kind, served_mime
 from mediaasset.reasons import Reason
 from mediaasset.status import ConditionType, RenditionStatus, SourceInfo, Status, condition
 from mediaasset.task import RenditionState
@@ -171,14 +171,14 @@ async def uploaded(at: Situation, **params: str) -> str:
     return name
 
 
-async def finished(at: Situation, mime_type: str = "image/jpeg", **params: str) -> str:
-    """Return an asset that a transcoder made one rendition of."""
+async def finished(at: Situation, file: str = "large-0123456789abcdef.jpg", **params: str) -> str:
+    """Return an asset that a transcoder made one rendition of, in a file or a directory of this name."""
     name = await uploaded(at, is_public="false", **params)
     if not at.can_prepare:
         return name
-    key = f"private/shop/users/42/{name}/large-0.jpg"
+    key = f"private/shop/users/42/{name}/{file}"
     await at.api.store.create(key, b"\xff\xd8\xff")
-    made = RenditionStatus(name="large", state=RenditionState.READY, key=key, mime_type=mime_type, size_bytes=3)
+    made = RenditionStatus(name="large", state=RenditionState.READY, key=key, mime_type=served_mime(key), size_bytes=3)
     info = SourceInfo(type=Kind.IMAGE, mime_type="image/png", size_bytes=len(PNG), sha256="0" * 64)
     conditions = [
         condition(each, status=True, reason=Reason.READY, message="", generation=1, now=datetime.now(UTC))
@@ -361,5 +361,5 @@ async def followed(at: Situation) -> Call:
 
 
 async def download_of_many_files(at: Situation) -> Call:
-    name = await finished(at, mime_type="application/vnd.apple.mpegurl")
+    name = await finished(at, "large-0123456789abcdef/index.m3u8")
     return Call(method="GET", path=f"/api/media/{name}/download/", said={"params": {"rendition": "large"}})
