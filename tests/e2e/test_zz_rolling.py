@@ -258,6 +258,14 @@ def certify(folder: Path, host: str) -> tuple[Path, Path]:
     return key, certificate
 
 
+def tokens_for(media: Installed, namespaces: list[str]) -> str:
+    """Make a Secret with the tokens for these namespaces alone; return its name."""
+    held = media.cluster.get("secret", media.values["tokens"]["existingSecret"], SYSTEM)["data"]["tokens.yaml"]
+    entries = [each for each in yaml.safe_load(base64.b64decode(held)) if each["namespace"] in namespaces]
+    media.cluster.secret("some-tokens", SYSTEM, **{"tokens.yaml": yaml.safe_dump(entries)})
+    return "some-tokens"
+
+
 @pytest.fixture
 def prepared(restored: Installed) -> Iterator[Installed]:
     """Make what the examples expect of a cluster beside the Secrets of every release."""
@@ -290,6 +298,9 @@ def test_values_of_an_example_serve(prepared: Installed, facts: Json, tmp_path: 
     ours["s3"] = {"region": "us-east-1", "pathStyle": True, **ours["s3"]}
     ours["gateway"] = {"cache": {"size": "1g"}, **ours["gateway"]}
     ours |= {"global": {"imageRegistry": ""}, "networkPolicy": {"s3Peers": []}}
+    if "watchNamespaces" in example:
+        # Ingest does not begin with tokens for what it does not serve.
+        ours |= {"tokens": {"existingSecret": tokens_for(media, example["watchNamespaces"])}}
     if "httpRoute" in example:
         ours |= {"ingress": {"enabled": False}, "httpRoute": {"parentRefs": [facts["gateway"]]}}
     media.install(over(ours, example))

@@ -1,5 +1,6 @@
 """A real S3 server for tests: versitygw on loopback, with buckets, accounts and bucket policies."""
 
+import functools
 import importlib.util
 import json
 import os
@@ -68,15 +69,7 @@ class S3Server:
 
     def client(self, account: Account | None = None) -> Any:
         """Return a client of boto3 for an account, by default the root."""
-        account = account or self.root
-        return boto3.client(
-            "s3",
-            endpoint_url=self.endpoint,
-            region_name=REGION,
-            aws_access_key_id=account.access_key,
-            aws_secret_access_key=account.secret_key,
-            config=botocore.config.Config(signature_version="s3v4", s3={"addressing_style": "path"}),
-        )
+        return _client(self.endpoint, account or self.root)
 
     def create_bucket(self, bucket: str, policy: Mapping[str, Any] | None = None) -> None:
         """Make a bucket of the root account."""
@@ -110,6 +103,19 @@ class S3Server:
             "AWS_ACCESS_KEY_ID": account.access_key,
             "AWS_SECRET_ACCESS_KEY": account.secret_key,
         }
+
+
+@functools.cache
+def _client(endpoint: str, account: Account) -> Any:
+    # Kept for good: one that is collected with connections to keep alive warns of them, in whatever test that is.
+    return boto3.client(
+        "s3",
+        endpoint_url=endpoint,
+        region_name=REGION,
+        aws_access_key_id=account.access_key,
+        aws_secret_access_key=account.secret_key,
+        config=botocore.config.Config(signature_version="s3v4", s3={"addressing_style": "path"}),
+    )
 
 
 @contextmanager
