@@ -25,6 +25,7 @@ from mediaasset.kube import Api, Json, KubeError, connect, resource
 from mediaasset.media import Kind
 from mediaasset.names import API_VERSION, ASSET_KIND, ASSET_PLURAL, FINALIZER
 from mediaasset.s3 import StoreSettings, open_store
+from mediaasset.spec import Visibility
 from mediaasset.task import TASK_VARIABLE, RenditionResult, RenditionState, Result, SourceInfo, Task
 from outside import Operator
 from uploads import granted
@@ -175,19 +176,24 @@ class Bench:
         return made
 
     async def seed(self, count: int, like: Key) -> None:
-        """Write assets that are finished as another one is, while no operator runs."""
+        """Write private assets, which have no names, that are finished as another one is, while no operator runs."""
         path = resource(API_VERSION, ASSET_PLURAL, namespace=like[0])
         pattern = await self.api.call("GET", f"{path}/{like[1]}")
+        spec = pattern["spec"] | {"visibility": Visibility.PRIVATE.value}
         free = asyncio.Semaphore(PARALLEL)
 
         async def write(name: str) -> None:
             metadata = {"name": name, "namespace": like[0], "finalizers": [FINALIZER]}
-            body = {"apiVersion": API_VERSION, "kind": ASSET_KIND, "metadata": metadata, "spec": pattern["spec"]}
+            body = {"apiVersion": API_VERSION, "kind": ASSET_KIND, "metadata": metadata, "spec": spec}
             async with free:
                 made = await self.ask("POST", path, body)
                 # The keys hold the uid.
-                status = json.dumps(pattern["status"]).replace(pattern["metadata"]["uid"], made["metadata"]["uid"])
-                await self.ask("PUT", f"{path}/{name}/status", {**made, "status": json.loads(status)})
+                text = json.dumps(pattern["status"]).replace(pattern["metadata"]["uid"], made["metadata"]["uid"])
+                status = json.loads(text.replace(f'"{keys.PUBLIC}/', f'"{keys.PRIVATE}/'))
+                for each in (status, *status["renditions"]):
+                    for public in ("url", "thumbnailURL", "stableURL", "namesHash"):
+                        each.pop(public, None)
+                await self.ask("PUT", f"{path}/{name}/status", {**made, "status": status})
 
         await paced(count, 0, lambda: write(f"s{next(self._numbers)}"))
 
