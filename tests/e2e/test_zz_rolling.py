@@ -329,7 +329,9 @@ def test_values_of_an_example_serve(prepared: Installed, facts: Json, tmp_path: 
 
 def test_alerts_and_the_dashboard_name_what_the_pods_say(media: Installed) -> None:
     def page(component: str) -> str:
-        (pod, *_) = media.cluster.find("pods", SYSTEM, labels(component))
+        pods = media.cluster.find("pods", SYSTEM, labels(component))
+        # One of before the last roll may be listed still, whose network is gone.
+        pod = next(each for each in pods if "deletionTimestamp" not in each["metadata"])
         (container,) = pod["spec"]["containers"]
         (port,) = [each["containerPort"] for each in container["ports"] if each["name"] == "metrics"]
         path = f"/api/v1/namespaces/{SYSTEM}/pods/{pod['metadata']['name']}:{port}/proxy/metrics"

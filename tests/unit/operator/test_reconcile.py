@@ -345,3 +345,19 @@ async def test_a_store_that_does_not_answer_is_said_after_a_while_and_only_of_wh
     await world.settle([("shop", "ready"), ("shop", "new")])
     for name in ("ready", "new"):
         assert (await world.assets.get("shop", name)).status.is_true(ConditionType.READY)
+
+
+async def test_its_own_writes_are_no_news_once_and_those_that_finish_an_asset_are_not_remembered(world: World) -> None:
+    """Whoever is finished is what there are thousands of, and no watch takes their versions back."""
+    key = ("shop", "a1")
+    await world.add(make_asset())
+    await world.reconcile(*key)
+    started = (await world.assets.get(*key)).metadata.resource_version
+    assert world.operator.wrote(key, started)
+    assert not world.operator.wrote(key, started)
+    await world.edit(*key, altText="by someone else")
+    assert not world.operator.wrote(key, (await world.assets.get(*key)).metadata.resource_version)
+    await world.settle([key])
+    done = await world.assets.get(*key)
+    assert done.status.is_true(ConditionType.READY)
+    assert not world.operator.wrote(key, done.metadata.resource_version)
