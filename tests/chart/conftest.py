@@ -1,17 +1,15 @@
 import subprocess
 import sys
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
+from rendered import Helm, Json, Render
+
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts/media-operator"
-Json = dict[str, Any]
-Helm = Callable[..., "subprocess.CompletedProcess[str]"]
 
 _ACCOUNTS = {name: {"existingSecret": f"s3-{name}"} for name in ("ingest", "operator", "transcoder")}
 _MINIMAL: Json = {
@@ -179,7 +177,7 @@ def helm() -> Helm:
 
 
 @pytest.fixture(scope="session")
-def render(helm: Helm) -> Callable[[str], list[Json]]:
+def render(helm: Helm) -> Render:
     """Return what the chart renders with a named set of values, in the namespace `media-system`."""
 
     @cache
@@ -192,7 +190,7 @@ def render(helm: Helm) -> Callable[[str], list[Json]]:
 
 
 @pytest.fixture(scope="session", params=VALUES)
-def rendered(request: pytest.FixtureRequest, render: Callable[[str], list[Json]]) -> list[Json]:
+def rendered(request: pytest.FixtureRequest, render: Render) -> list[Json]:
     """Return what the chart renders with each set of values."""
     return render(request.param)
 

@@ -2,9 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import promql_parser
 import pytest
@@ -14,6 +12,7 @@ import alerting
 from media_ingest.app import ENDPOINTS
 from media_ingest.errors import Slug
 from mediaasset.reasons import Reason
+from rendered import Json, Render
 
 ROOT = Path(__file__).parents[2]
 RUNBOOKS = (ROOT / "docs/operations/alerts.md").read_text()
@@ -30,8 +29,6 @@ VALUES: dict[str, set[str]] = {
     "cache": {"HIT", "MISS", "STALE", "UPDATING", "REVALIDATED", "EXPIRED", "BYPASS", "NONE"},
     "result": {"counted", "deleted", "refused", "failed"},
 }
-Json = dict[str, Any]
-Render = Callable[[str], list[Json]]
 
 
 def test_what_the_parser_refuses_would_be_found() -> None:

@@ -1,26 +1,18 @@
 """What the pods of the chart may do: to the node, to the API server, to the network."""
 
 import ipaddress
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
 from media_transcoder.sources.addresses import is_allowed
+from rendered import Helm, Json, Render, of_kind
 
-Json = dict[str, Any]
-Render = Callable[[str], list[Json]]
 Rights = set[tuple[str, str, str, str]]
-Helm = Callable[..., Any]
 CHART = Path(__file__).parents[2] / "charts/media-operator"
 
 ASSETS, PROFILES = "mediaassets.media-operator.io", "mediaprofiles.media-operator.io"
-
-
-def of_kind(rendered: list[Json], *kinds: str) -> list[Json]:
-    return [body for body in rendered if body["kind"] in kinds]
 
 
 def pods(rendered: list[Json]) -> dict[str, Json]:
