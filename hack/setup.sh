@@ -3,8 +3,8 @@
 #
 #   hack/setup.sh uv     uv alone
 #   hack/setup.sh demo   what standalone and the command line need
-#   hack/setup.sh test   everything, exactly as locked, nginx, which the gateway is, Redis, scanners, what docs/ calls, a browser
-#                        with hls.js, Node, and the clients of tests/clients
+#   hack/setup.sh test   everything, exactly as locked, nginx, which the gateway is, Redis, scanners, promtool, what docs/ calls,
+#                        a browser with hls.js, Node, and the clients of tests/clients
 #
 # Quick when nothing is missing. What it installs goes into .tools and .venv, except that root on Debian uses apt-get.
 set -euo pipefail
@@ -75,6 +75,11 @@ ensure_scanners() {
   hack/apt.sh "${packages[@]}" || die "Scanners are needed to test uploads. Run: sudo apt-get install ${packages[*]}"
 }
 
+# It evaluates the alerts of the chart; Debian has it in the package of the server.
+ensure_promtool() {
+  have promtool || hack/apt.sh prometheus || die "promtool is needed to test the alerts. Run: sudo apt-get install prometheus"
+}
+
 # Programs that the pages of docs/ call.
 ensure_shell() {
   have curl && have jq && have openssl && have sqlite3 && return
@@ -129,6 +134,7 @@ case "${1:-}" in
     ensure_nginx
     ensure_redis
     ensure_scanners
+    ensure_promtool
     ensure_shell
     ensure_node
     ensure_browser

@@ -2,11 +2,14 @@
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import promql_parser
 import pytest
 import yaml
+from prometheus_client.parser import text_string_to_metric_families
 
 import alerting
 from media_ingest.app import ENDPOINTS
@@ -16,6 +19,7 @@ from rendered import Json, Render
 
 ROOT = Path(__file__).parents[2]
 RUNBOOKS = (ROOT / "docs/operations/alerts.md").read_text()
+SERIES = Path(__file__).with_name("alerts.yaml")
 RULES = {rule["alert"]: rule for rule in alerting.rules()}
 EXPRESSIONS = [(expression, text) for _, expression, text in alerting.expressions()]
 OURS = ("media_operator_", "media_ingest_", "media_gateway_")
@@ -52,6 +56,46 @@ def test_expression_is_sound_and_says_nothing_that_is_never_said(expression: str
     assert set(re.findall(r"\$labels\.(\w+)|{{(\w+)}}", text)) <= {
         pair for label in alerting.grouped(expression) for pair in ((label, ""), ("", label))
     }
+
+
+def test_alerts_sound_when_they_should_and_at_no_other_time() -> None:
+    command = ["promtool", "test", "rules", str(SERIES)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert not done.returncode, done.stdout + done.stderr
+
+
+def test_each_alert_is_tried_with_series_of_which_it_sounds_and_others() -> None:
+    tests = yaml.safe_load(SERIES.read_text())["tests"]
+    tried = [(each["alertname"], "exp_alerts" in each) for test in tests for each in test["alert_rule_test"]]
+    assert set(tried) == {(name, sounds) for name in RULES for sounds in (True, False)}
+
+
+def test_what_is_tried_is_what_the_programs_say() -> None:
+    tests = yaml.safe_load(SERIES.read_text())["tests"]
+    asked = {name for _, expression, _ in alerting.expressions() for name, _ in alerting.selectors(expression)}
+    for series in (each["series"] for test in tests for each in test["input_series"]):
+        [(name, labels)] = alerting.selectors(series)
+        assert name in asked
+        for label, value in labels.items():
+            # A reconcile also fails for what is no reason of an asset.
+            assert value in VALUES.get(label, {value}) | {"AssetsError", "JobsError"}, series
+
+
+def test_a_counter_whose_first_count_is_an_alert_is_there_from_the_start() -> None:
+    # In a process of its own: the tests of this one have counted already.
+    code = (
+        "import media_ingest.errors, media_operator.metrics, prometheus_client;"
+        "print(prometheus_client.generate_latest().decode())"
+    )
+    page = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True).stdout
+    samples = [sample for family in text_string_to_metric_families(page) for sample in family.samples]
+    asked = [found for rule in RULES.values() for found in alerting.increases(rule["expr"])]
+    assert len(asked) > 5
+    for name, labels in asked:
+        values = {(label, value) for label, values in labels.items() for value in values.split("|")}
+        said = {pair for sample in samples if sample.name == name for pair in sample.labels.items()}
+        assert said
+        assert {pair for pair in values if pair != ("reason", "Ready")} <= said
 
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES)

@@ -52,6 +52,18 @@ def selectors(expression: str) -> list[tuple[str, dict[str, str]]]:
     return [(each.name or "", {pair.name: pair.value for pair in each.matchers.matchers}) for each in found]
 
 
+def increases(expression: str) -> list[tuple[str, dict[str, str]]]:
+    """Return those of the selectors whose increase an expression asks for."""
+    found: list[tuple[str, dict[str, str]]] = []
+
+    def visit(node: object) -> None:
+        if isinstance(node, promql_parser.Call) and node.func.name == "increase":
+            found.extend(pair for each in node.args for pair in selectors(str(each)))
+
+    promql_parser.walk(promql_parser.parse(expression), pre_visit=visit)
+    return found
+
+
 def grouped(expression: str) -> set[str]:
     """Return the labels that the aggregations of an expression leave."""
     found: set[str] = set()

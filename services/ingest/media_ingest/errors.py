@@ -176,6 +176,9 @@ KINDS: Mapping[Slug, Kind] = {
     Slug.NOT_READY: Kind(503, "The service is not ready", "Ask again later."),
     Slug.DISK_FULL: Kind(507, "The object store is full", "Nothing was kept: whoever runs the service must make room."),
 }
+# An increase from nothing to 1 is none to Prometheus, and alerts wait for some of them.
+for _slug in Slug:
+    metrics.PROBLEMS.labels(_slug)
 
 
 def slug_of(reason: Reason) -> Slug | None:
