@@ -72,3 +72,13 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     coded = ["-c:v", "mpeg4", "-c:a", "pcm_s16le", str(path)]
     subprocess.run(["ffmpeg", "-nostdin", "-v", "error", *video, *audio, *coded], check=True, timeout=60)
     return path
+
+
+@pytest.fixture(scope="session")
+def long_clip(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """Return a clip that takes a transcoder some seconds."""
+    path = tmp_path_factory.mktemp("clip") / "clip.mp4"
+    source = ["-f", "lavfi", "-i", "testsrc2=size=1920x1080:rate=30:duration=12"]
+    coded = ["-c:v", "mpeg4", "-q:v", "3", str(path)]
+    subprocess.run(["ffmpeg", "-nostdin", "-v", "error", *source, *coded], check=True, timeout=120)
+    return path.read_bytes()

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import subprocess
 from collections.abc import Callable
 
 import psutil
@@ -13,16 +12,6 @@ from cluster import Json
 from installed import WORK, Installed
 from media_operator.manifest import BACKOFF_LIMIT
 from service import wait_for
-
-
-@pytest.fixture(scope="module")
-def long_clip(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """Return a clip that takes a transcoder some seconds."""
-    path = tmp_path_factory.mktemp("clip") / "clip.mp4"
-    source = ["-f", "lavfi", "-i", "testsrc2=size=1920x1080:rate=30:duration=12"]
-    coded = ["-c:v", "mpeg4", "-q:v", "3", str(path)]
-    subprocess.run(["ffmpeg", "-nostdin", "-v", "error", *source, *coded], check=True, timeout=120)
-    return path.read_bytes()
 
 
 def pods(media: Installed, uid: str) -> list[Json]:
