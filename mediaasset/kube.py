@@ -180,7 +180,13 @@ class Api:
         async with response.response as stream:
             if response.status >= HTTPStatus.BAD_REQUEST:
                 _decoded(response.status, await response.read())
-            yield _events(stream.content)
+            try:
+                yield _events(stream.content)
+            finally:
+                # Whoever leaves before the end would wait for the server to say goodbye too, and `close` knows of
+                # no connection that is given up.
+                if stream.connection is not None and stream.connection.transport is not None:
+                    stream.connection.transport.abort()
 
     async def _send(
         self, method: str, path: str, body: Json | list[Json] | None, query: Mapping[str, str], limit: ClientTimeout

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psutil
 import pytest
 
 import apiserver
@@ -325,6 +326,20 @@ async def test_namespaces_are_watched_one_by_one_when_they_are_named(api: Api) -
         assert set(await assets.unfinished()) == {("default", "one"), ("other", "one")}
     async with KubernetesAssets(api, ["default"]) as assets:
         assert await assets.unfinished() == (("default", "one"),)
+
+
+async def test_a_watch_that_is_left_leaves_no_connection(kubeconfig: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
+    # By chance the server's goodbye may be there already.
+    for _ in range(10):
+        before = {each.fd for each in psutil.Process().net_connections("tcp")}
+        api = await connect()
+        namespaces = resource("v1", "namespaces")
+        version = (await api.call("GET", namespaces))["metadata"]["resourceVersion"]
+        async with api.watch(namespaces, version, seconds=60):
+            pass
+        await api.close()
+        assert {each.fd for each in psutil.Process().net_connections("tcp")} <= before
 
 
 async def test_server_that_is_away_is_an_error_of_the_port(
