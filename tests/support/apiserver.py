@@ -20,7 +20,10 @@ apiVersion: config.kwok.x-k8s.io/v1alpha1
 kind: KwokctlConfiguration
 options:
   components: {components}
-  kubeApiserverPort: {port}
+  kubeApiserverPort: {ports[0]}
+  etcdPort: {ports[1]}
+  etcdPeerPort: {ports[2]}
+  kubeControllerManagerPort: {ports[3]}
   bindAddress: 127.0.0.1
 """
 
@@ -82,10 +85,11 @@ def start(path: Path, controllers: Sequence[str] = ()) -> Iterator[Path]:
     controllers are those of Kubernetes' own that run beside it, such as `job-controller`.
     """
     path.mkdir(parents=True, exist_ok=True)
-    port = free_port()
+    # Of two that start at once, kwokctl gives both the same ports, and both API servers one etcd.
+    ports = [free_port() for _ in range(4)]
     config = path / "kwok.yaml"
     components = ["etcd", "kube-apiserver", *(["kube-controller-manager"] if controllers else [])]
-    config.write_text(_CONFIG.format(port=port, components=json.dumps(components)))
+    config.write_text(_CONFIG.format(ports=ports, components=json.dumps(components)))
     options = ["--runtime", "binary", "--config", str(config), "--wait", "60s"]
     if controllers:
         options += ["--extra-args", f"kube-controller-manager=controllers={','.join(controllers)}"]
