@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from media_transcoder.sources.addresses import is_allowed
-from rendered import Helm, Json, Render, of_kind
+from rendered import Helm, Json, Render, of_kind, pod_of, template_of
 
 Rights = set[tuple[str, str, str, str]]
 CHART = Path(__file__).parents[2] / "charts/media-operator"
@@ -17,11 +17,8 @@ ASSETS, PROFILES = "mediaassets.media-operator.io", "mediaprofiles.media-operato
 
 def pods(rendered: list[Json]) -> dict[str, Json]:
     """Return the spec of every pod that there will be."""
-    found = {
-        body["metadata"]["name"]: body["spec"]["template"]["spec"] for body in of_kind(rendered, "Deployment", "Job")
-    }
-    [config] = [each for each in of_kind(rendered, "ConfigMap") if "pod.yaml" in each["data"]]
-    return {**found, "transcoder": yaml.safe_load(config["data"]["pod.yaml"])["spec"]}
+    found = {body["metadata"]["name"]: pod_of(body)["spec"] for body in of_kind(rendered, "Deployment", "Job")}
+    return {**found, "transcoder": template_of(rendered)["spec"]}
 
 
 #: Volumes that the restricted Pod Security Standard allows.

@@ -126,8 +126,7 @@ def test_classes_reach_the_operator_and_its_pods(helm: Helm, minimal: Json, monk
         "requests": {"cpu": "250m", "memory": "128Mi", "ephemeral-storage": "128Mi"},
         "limits": {"cpu": "1", "memory": "1Gi", "ephemeral-storage": "2Gi"},
     }
-    [config] = [each for each in of_kind(rendered, "ConfigMap") if "pod.yaml" in each["data"]]
-    template = yaml.safe_load(config["data"]["pod.yaml"])
+    template = template_of(rendered)
     # Whoever has no class gets what a video does.
     assert manifest.template_of(template, settings.classes[MediaClass.VIDEO]) == template
     pods = {name: manifest.template_of(template, each)["spec"] for name, each in settings.classes.items()}

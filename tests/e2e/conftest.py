@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 import elsewhere
+import films
 import installed
 from apiproxy import Proxy
 from cluster import Cluster, Json
@@ -67,18 +68,14 @@ def proxy(alone: Installed) -> Iterator[Proxy]:
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a short clip with sound that no browser plays."""
     path = tmp_path_factory.mktemp("clip") / "clip.mov"
-    video = ["-f", "lavfi", "-i", "testsrc2=size=1280x720:rate=25:duration=2"]
-    audio = ["-f", "lavfi", "-i", "sine=frequency=440:duration=2"]
-    coded = ["-c:v", "mpeg4", "-c:a", "pcm_s16le", str(path)]
-    subprocess.run(["ffmpeg", "-nostdin", "-v", "error", *video, *audio, *coded], check=True, timeout=60)
-    return path
+    coded = ("-c:v", "mpeg4", "-c:a", "pcm_s16le")
+    picture, sound = "testsrc2=size=1280x720:rate=25:duration=2", "sine=frequency=440:duration=2"
+    return films.clip(path, *coded, picture=picture, sound=sound)
 
 
 @pytest.fixture(scope="session")
 def long_clip(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """Return a clip that takes a transcoder some seconds."""
     path = tmp_path_factory.mktemp("clip") / "clip.mp4"
-    source = ["-f", "lavfi", "-i", "testsrc2=size=1920x1080:rate=30:duration=12"]
-    coded = ["-c:v", "mpeg4", "-q:v", "3", str(path)]
-    subprocess.run(["ffmpeg", "-nostdin", "-v", "error", *source, *coded], check=True, timeout=120)
-    return path.read_bytes()
+    picture = "testsrc2=size=1920x1080:rate=30:duration=12"
+    return films.clip(path, "-c:v", "mpeg4", "-q:v", "3", picture=picture, sound="").read_bytes()
